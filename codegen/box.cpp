@@ -1,0 +1,192 @@
+#include "box.hpp"
+
+#include <llvm/IR/Intrinsics.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "transpose.hpp"
+
+namespace einjit {
+
+std::vector<Piece> cut_into_pieces(std::int64_t length, int lanes) {
+  std::vector<Piece> pieces;
+  for (std::int64_t offset = 0; offset < length; offset += lanes) {
+    const int active = static_cast<int>(std::min<std::int64_t>(lanes, length - offset));
+    const int width = static_cast<int>(std::bit_ceil(static_cast<unsigned>(active)));
+    pieces.push_back({offset, std::min(width, lanes), active});
+  }
+  return pieces;
+}
+
+Box::Box(UnitFrame& frame, const Unit& unit, int vec_var)
+    : frame_(frame), unit_(unit), vec_var_(vec_var),
+      align_(static_cast<std::uint64_t>(size_of(unit.dtype))),
+      scope_of_input_(unit.in.size(), SIZE_MAX) {}
+
+llvm::Type* Box::type_of(const Piece& piece) const {
+  if (piece.width == 1) return frame_.element();
+  return llvm::FixedVectorType::get(frame_.element(), static_cast<unsigned>(piece.width));
+}
+
+llvm::Value* Box::spread(llvm::Value* scalar, const Piece& piece) {
+  if (piece.width == 1) return scalar;
+  return frame_.builder().CreateVectorSplat(static_cast<unsigned>(piece.width), scalar);
+}
+
+llvm::Value* Box::mask_of(int active, int width) const {
+  std::vector<llvm::Constant*> bits;
+  for (int l = 0; l < width; ++l) bits.push_back(frame_.builder().getInt1(l < active));
+  return llvm::ConstantVector::get(bits);
+}
+
+llvm::Value* Box::address(int operand, const UnitRef& ref, const std::vector<std::int64_t>& at,
+                          std::int64_t vec_offset) {
+  llvm::Value* pointer = pointers[static_cast<std::size_t>(operand)];
+  std::int64_t fixed = 0;
+  for (std::size_t v = 0; v < at.size(); ++v) {
+    const std::int64_t position = static_cast<int>(v) == vec_var_ ? vec_offset : at[v];
+    const Size& stride = ref.var_strides[v];
+    if (stride.is_constant())
+      fixed += stride.value * position;
+    else
+      pointer = frame_.advance(pointer, stride, position);
+  }
+  return frame_.advance(pointer, Size{1}, fixed);
+}
+
+llvm::Value* Box::load_vector(llvm::Value* pointer, int active, int width, bool padded) {
+  auto& builder = frame_.builder();
+  if (width == 1) return builder.CreateAlignedLoad(frame_.element(), pointer, align_);
+  auto* type = llvm::FixedVectorType::get(frame_.element(), static_cast<unsigned>(width));
+  if (active == width || padded) return builder.CreateAlignedLoad(type, pointer, align_);
+  return builder.CreateMaskedLoad(type, pointer, align_, mask_of(active, width),
+                                  llvm::Constant::getNullValue(type));
+}
+
+void Box::store_vector(llvm::Value* value, llvm::Value* pointer, int active, int width) {
+  auto& builder = frame_.builder();
+  if (active == width)
+    builder.CreateAlignedStore(value, pointer, align_);
+  else
+    builder.CreateMaskedStore(value, pointer, align_, mask_of(active, width));
+}
+
+// A vector of the addresses of a strided piece's elements.
+llvm::Value* Box::addresses(int operand, const UnitRef& ref, const Point& point) {
+  auto& builder = frame_.builder();
+  llvm::Value* base = address(operand, ref, point.at, point.piece.offset);
+  const auto width = static_cast<unsigned>(point.piece.width);
+  std::vector<llvm::Constant*> lanes;
+  for (unsigned l = 0; l < width; ++l) lanes.push_back(builder.getInt64(l));
+  llvm::Value* stride = frame_.times(ref.var_strides[static_cast<std::size_t>(vec_var_)], 1);
+  llvm::Value* offsets = builder.CreateMul(builder.CreateVectorSplat(width, stride),
+                                           llvm::ConstantVector::get(lanes));
+  return builder.CreateGEP(frame_.element(), base, offsets);
+}
+
+// Loads a point's piece; the operand is strided (or contiguous) along the vec variable.
+llvm::Value* Box::load_raw(int operand, const UnitRef& ref, const Point& point) {
+  const Piece& piece = point.piece;
+  if (piece.width == 1 || ref.var_strides[static_cast<std::size_t>(vec_var_)].is(1))
+    return load_vector(address(operand, ref, point.at, piece.offset), piece.active, piece.width,
+                       ref.padded);
+  auto* type = type_of(piece);
+  return frame_.builder().CreateMaskedGather(type, addresses(operand, ref, point), align_,
+                                             mask_of(piece.active, piece.width),
+                                             llvm::Constant::getNullValue(type));
+}
+
+Box::Key Box::key_of(int input, const Point& point) const {
+  const UnitRef& ref = unit_.in[static_cast<std::size_t>(input)];
+  Key key{input, -1, 1};
+  if (vec_var_ >= 0 && !ref.var_strides[static_cast<std::size_t>(vec_var_)].is(0)) {
+    key[1] = point.piece.offset;
+    key[2] = point.piece.width;
+  }
+  for (std::size_t v = 0; v < point.at.size(); ++v)
+    key.push_back(static_cast<int>(v) == vec_var_ || ref.var_strides[v].is(0) ? 0 : point.at[v]);
+  return key;
+}
+
+llvm::Value*& Box::cached(int input, const Key& key) {
+  const std::size_t scope =
+      std::min(scope_of_input_[static_cast<std::size_t>(input)], scopes_.size() - 1);
+  return scopes_[scope][key];
+}
+
+int Box::transposed_var(const UnitRef& ref, const Piece& piece) const {
+  if (vec_var_ < 0 || piece.width == 1) return -1;
+  const Size& stride = ref.var_strides[static_cast<std::size_t>(vec_var_)];
+  if (stride.is(0) || stride.is(1)) return -1;
+  for (std::size_t v = 0; v < unit_.vars.size(); ++v) {
+    // Few columns of a block would waste most of its shuffles.
+    const bool worth_it = lengths[v] * 4 >= piece.width && lengths[v] > 1;
+    if (static_cast<int>(v) != vec_var_ && ref.var_strides[v].is(1) && worth_it)
+      return static_cast<int>(v);
+  }
+  return -1;
+}
+
+// Loads the block of `point` along var: rows contiguous in var, one per lane of the piece.
+void Box::load_transposed(int input, const Point& point, int var) {
+  const UnitRef& ref = unit_.in[static_cast<std::size_t>(input)];
+  const Piece& piece = point.piece;
+  Point at = point;
+  const std::int64_t first = point.at[var] / piece.width * piece.width;
+  const int count = static_cast<int>(std::min<std::int64_t>(piece.width, lengths[var] - first));
+  Values rows(static_cast<std::size_t>(piece.width));
+  at.at[var] = first;
+  for (int r = 0; r < piece.active; ++r)
+    rows[r] = load_vector(address(input + 1, ref, at.at, piece.offset + r), count, piece.width,
+                          ref.padded);
+  const Values columns = emit_transpose(frame_.builder(), rows, frame_.element());
+  for (int c = 0; c < count; ++c) {
+    at.at[var] = first + c;
+    cached(input, key_of(input, at)) = columns[c];
+  }
+}
+
+llvm::Value* Box::load_value(int input, const Point& point) {
+  const UnitRef& ref = unit_.in[static_cast<std::size_t>(input)];
+  const Key key = key_of(input, point);
+  const bool moves = vec_var_ >= 0 && !ref.var_strides[static_cast<std::size_t>(vec_var_)].is(0);
+  if (moves) {
+    if (llvm::Value* value = cached(input, key)) return value;
+    const int var = transposed_var(ref, point.piece);
+    if (var < 0) return cached(input, key) = load_raw(input + 1, ref, point);
+    load_transposed(input, point, var);
+    return cached(input, key);
+  }
+  Key spread_key = key;
+  spread_key[2] = point.piece.width;
+  spread_key[1] = -2;
+  if (llvm::Value* value = cached(input, spread_key)) return value;
+  llvm::Value* scalar = cached(input, key);
+  if (!scalar)
+    scalar = cached(input, key) = load_vector(address(input + 1, ref, point.at, 0), 1, 1, false);
+  return cached(input, spread_key) = spread(scalar, point.piece);
+}
+
+llvm::Value* Box::load_old(const Point& point) { return load_raw(0, unit_.out, point); }
+
+void Box::store(const Point& point, llvm::Value* value) {
+  const Piece& piece = point.piece;
+  if (piece.width == 1 || unit_.out.var_strides[static_cast<std::size_t>(vec_var_)].is(1))
+    return store_vector(value, address(0, unit_.out, point.at, piece.offset), piece.active,
+                        piece.width);
+  frame_.builder().CreateMaskedScatter(value, addresses(0, unit_.out, point), align_,
+                                       mask_of(piece.active, piece.width));
+}
+
+void Box::store_transposed(const Point& first, const Values& values) {
+  const Piece& piece = first.piece;
+  Values columns = values;
+  columns.resize(static_cast<std::size_t>(piece.width));
+  const Values rows = emit_transpose(frame_.builder(), columns, frame_.element());
+  for (int r = 0; r < piece.active; ++r)
+    store_vector(rows[r], address(0, unit_.out, first.at, piece.offset + r),
+                 static_cast<int>(values.size()), piece.width);
+}
+
+}  // namespace einjit

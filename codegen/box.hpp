@@ -1,0 +1,78 @@
+// The points of a tile's box as vectors in registers, and how they are loaded and stored.
+//
+// A box with lengths fixed is cut along its vec variable into pieces of one vector each; a Point is
+// one piece at one position of every other variable. load_value() picks how an operand's values
+// there come: a vector load where it is contiguous in the vec variable, one element spread over the
+// lanes where it does not move, a transposed block where it is contiguous in another variable of
+// the tile, else a gather. Loaded values are kept in scopes, so that each is loaded once.
+#pragma once
+
+#include "unit_frame.hpp"
+
+namespace einjit {
+
+// Elements [offset, offset + active) of the vec variable, in a vector of `width` (1: a scalar).
+struct Piece {
+  std::int64_t offset = 0;
+  int width = 1;
+  int active = 1;
+  bool is_whole() const { return active == width; }
+};
+
+// Cuts a length into pieces of at most `lanes`; the last is as narrow as it can be.
+std::vector<Piece> cut_into_pieces(std::int64_t length, int lanes);
+
+struct Point {
+  Piece piece;
+  std::vector<std::int64_t> at;  // position per variable, but for the vec one
+};
+
+class Box {
+ public:
+  Box(UnitFrame& frame, const Unit& unit, int vec_var);
+
+  // The current pointers (output first) and lengths of the variables along which blocks may be
+  // loaded at once.
+  Values pointers;
+  std::vector<std::int64_t> lengths;
+
+  llvm::Type* type_of(const Piece& piece) const;
+  llvm::Value* spread(llvm::Value* scalar, const Piece& piece);
+  llvm::Value* load_value(int input, const Point& point);
+  llvm::Value* load_old(const Point& point);
+  void store(const Point& point, llvm::Value* value);
+  // Stores a block along the variable in which the output is contiguous: values[i] at first + i.
+  void store_transposed(const Point& first, const Values& values);
+  llvm::Value* mask_of(int active, int width) const;
+
+  // A variable along which the operand is contiguous while it is strided along the vec variable:
+  // the one to transpose with; -1 if none.
+  int transposed_var(const UnitRef& ref, const Piece& piece) const;
+
+  // Values loaded between push and pop are forgotten at pop. A value is kept in the scope given by
+  // set_scope_of_input, or the innermost.
+  void push_scope() { scopes_.emplace_back(); }
+  void pop_scope() { scopes_.pop_back(); }
+  void set_scope_of_input(int input, std::size_t scope) { scope_of_input_[input] = scope; }
+
+ private:
+  using Key = std::vector<std::int64_t>;
+  Key key_of(int input, const Point& point) const;
+  llvm::Value*& cached(int input, const Key& key);
+  llvm::Value* address(int operand, const UnitRef& ref, const std::vector<std::int64_t>& at,
+                       std::int64_t vec_offset);
+  llvm::Value* load_vector(llvm::Value* pointer, int active, int width, bool padded);
+  void store_vector(llvm::Value* value, llvm::Value* pointer, int active, int width);
+  llvm::Value* addresses(int operand, const UnitRef& ref, const Point& point);
+  llvm::Value* load_raw(int operand, const UnitRef& ref, const Point& point);
+  void load_transposed(int input, const Point& point, int var);
+
+  UnitFrame& frame_;
+  const Unit& unit_;
+  int vec_var_;
+  llvm::Align align_;
+  std::vector<std::map<Key, llvm::Value*>> scopes_;
+  std::vector<std::size_t> scope_of_input_;
+};
+
+}  // namespace einjit

@@ -1,0 +1,370 @@
+#include "emit_unit.hpp"
+
+#include <llvm/IR/Intrinsics.h>
+
+#include <algorithm>
+
+#include "box.hpp"
+
+namespace einjit {
+namespace {
+
+// Emits one tile with its in-register lengths fixed.
+class TileEmitter {
+ public:
+  TileEmitter(UnitFrame& frame, const Unit& unit, const Target& target,
+              std::vector<std::int64_t> lengths)
+      : frame_(frame), unit_(unit), lanes_(target.lanes(unit.dtype)), vec_(find_vec(unit)),
+        box_(frame, unit, vec_) {
+    box_.lengths = std::move(lengths);
+    collect_points();
+    collect_reduced();
+    collect_pieces();
+  }
+
+  void emit(const Values& pointers) {
+    box_.pointers = pointers;
+    box_.push_scope();
+    Values sums;
+    if (reduced_.empty()) {
+      sums = products();
+    } else {
+      for (std::size_t s = 0; s < sum_count(); ++s)
+        sums.push_back(llvm::Constant::getNullValue(box_.type_of(pieces_[s % pieces_.size()])));
+      sums = emit_reduction(0, std::move(sums));
+    }
+    store(std::move(sums));
+    box_.pop_scope();
+  }
+
+ private:
+  auto& builder() { return frame_.builder(); }
+
+  static int find_vec(const Unit& unit) {
+    for (std::size_t v = 0; v < unit.vars.size(); ++v)
+      if (unit.vars[v].role == Role::vec) return static_cast<int>(v);
+    return -1;
+  }
+  bool vec_is_reduced() const {
+    return vec_ >= 0 && unit_.vars[static_cast<std::size_t>(vec_)].is_reduced;
+  }
+
+  // All positions of the unrolled variables.
+  void collect_points() {
+    points_.push_back(std::vector<std::int64_t>(unit_.vars.size(), 0));
+    for (std::size_t v = 0; v < unit_.vars.size(); ++v) {
+      if (unit_.vars[v].is_reduced || static_cast<int>(v) == vec_) continue;
+      std::vector<std::vector<std::int64_t>> longer;
+      for (const auto& point : points_)
+        for (std::int64_t p = 0; p < box_.lengths[v]; ++p) {
+          longer.push_back(point);
+          longer.back()[v] = p;
+        }
+      points_ = std::move(longer);
+    }
+  }
+
+  // Reduced variables, outermost first; a vec one is the innermost.
+  void collect_reduced() {
+    for (std::size_t v = 0; v < unit_.vars.size(); ++v)
+      if (unit_.vars[v].is_reduced && static_cast<int>(v) != vec_)
+        reduced_.push_back(static_cast<int>(v));
+    if (vec_is_reduced()) reduced_.push_back(vec_);
+    if (!reduced_.empty()) chains_ = unit_.vars[reduced_.back()].chains;
+    if (vec_is_reduced()) chains_ = 1;  // its pieces are chains already
+    for (std::size_t k = 0; k < unit_.in.size(); ++k) {
+      std::size_t depth = 0;
+      for (std::size_t r = 0; r < reduced_.size(); ++r)
+        if (!unit_.in[k].var_strides[reduced_[r]].is(0)) depth = r + 1;
+      depth_.push_back(depth);
+      // Scopes: one per tile, one per level of the reduction.
+      if (depth < reduced_.size()) box_.set_scope_of_input(static_cast<int>(k), depth);
+    }
+  }
+
+  // What a sum's vectors look like; for a reduced vec variable they are its accumulators.
+  void collect_pieces() {
+    if (vec_ < 0) {
+      pieces_ = {Piece{}};
+      return;
+    }
+    const UnitVar& vec = unit_.vars[static_cast<std::size_t>(vec_)];
+    if (!vec.is_reduced) {
+      pieces_ = cut_into_pieces(box_.lengths[vec_], lanes_);
+    } else {
+      pieces_ = cut_into_pieces(vec.trips.is(0) ? vec.tail : vec.factor, lanes_);
+      for (Piece& piece : pieces_) piece.width = pieces_.front().width;
+    }
+    if (pieces_.empty()) pieces_ = {Piece{}};
+  }
+
+  // Sums are numbered [chain][point][piece].
+  std::size_t sum_count() const { return pieces_.size() * points_.size() * chains_; }
+  llvm::Value*& sum_at(Values& sums, std::size_t chain, std::size_t point, std::size_t piece) const {
+    return sums[(chain * points_.size() + point) * pieces_.size() + piece];
+  }
+
+  // The product of all inputs but the last `left_out` at a point.
+  llvm::Value* product(const Point& point, std::size_t left_out) {
+    llvm::Value* value = nullptr;
+    for (std::size_t k = 0; k + left_out < unit_.in.size(); ++k) {
+      llvm::Value* next = box_.load_value(static_cast<int>(k), point);
+      value = value ? builder().CreateFMul(value, next) : next;
+    }
+    return value ? value : llvm::Constant::getNullValue(box_.type_of(point.piece));
+  }
+
+  Values products() {
+    Values values;
+    for (const auto& at : points_)
+      for (const Piece& piece : pieces_) values.push_back(product({piece, at}, 0));
+    return values;
+  }
+
+  llvm::Value* multiply_add(const Point& point, llvm::Value* sum) {
+    llvm::Value* next = sum;
+    if (unit_.in.size() == 1) {
+      next = builder().CreateFAdd(sum, product(point, 0));
+    } else if (unit_.in.size() > 1) {
+      llvm::Value* factor = product(point, 1);
+      llvm::Value* last = box_.load_value(static_cast<int>(unit_.in.size()) - 1, point);
+      next = builder().CreateIntrinsic(llvm::Intrinsic::fma, {sum->getType()}, {factor, last, sum});
+    }
+    // Lanes beyond the end must not be touched: 0 * inf is NaN.
+    if (vec_is_reduced() && !point.piece.is_whole())
+      next = builder().CreateSelect(box_.mask_of(point.piece.active, point.piece.width), next, sum);
+    return next;
+  }
+
+  // Adds the products of `count` steps of the innermost reduced variable.
+  void emit_steps(std::int64_t count, Values& sums) {
+    const int inner = reduced_.back();
+    if (inner == vec_) {
+      std::vector<Piece> pieces = cut_into_pieces(count, pieces_.front().width);
+      for (std::size_t p = 0; p < pieces.size(); ++p) {
+        pieces[p].width = pieces_[p].width;
+        for (std::size_t u = 0; u < points_.size(); ++u) {
+          llvm::Value*& sum = sum_at(sums, 0, u, p);
+          sum = multiply_add({pieces[p], points_[u]}, sum);
+        }
+      }
+      return;
+    }
+    for (std::int64_t step = 0; step < count; ++step)
+      for (std::size_t u = 0; u < points_.size(); ++u)
+        for (std::size_t p = 0; p < pieces_.size(); ++p) {
+          Point point{pieces_[p], points_[u]};
+          point.at[inner] = step;
+          llvm::Value*& sum = sum_at(sums, step % chains_, u, p);
+          sum = multiply_add(point, sum);
+        }
+  }
+
+  // Loads what does not move in the remaining reduced variables, before their loops.
+  void preload(std::size_t level) {
+    for (std::size_t k = 0; k < unit_.in.size(); ++k)
+      if (depth_[k] == level && level < reduced_.size())
+        for (const auto& at : points_)
+          for (const Piece& piece : pieces_) {
+            if (vec_is_reduced() && !unit_.in[k].var_strides[vec_].is(0)) continue;
+            box_.load_value(static_cast<int>(k), {piece, at});
+          }
+  }
+
+  Values emit_reduction(std::size_t level, Values sums) {
+    const UnitVar& var = unit_.vars[reduced_[level]];
+    const bool innermost = level + 1 == reduced_.size();
+    preload(level);
+    const Values pointers_before = box_.pointers;
+    // Runs `count` steps from the current pointers.
+    auto run_steps = [&](std::int64_t count, Values values) {
+      box_.lengths[reduced_[level]] = count;
+      if (innermost) {
+        box_.push_scope();
+        emit_steps(count, values);
+        box_.pop_scope();
+      } else {
+        const Values first = box_.pointers;
+        for (std::int64_t step = 0; step < count; ++step) {
+          box_.pointers = advanced(first, reduced_[level], step);
+          box_.push_scope();
+          values = emit_reduction(level + 1, std::move(values));
+          box_.pop_scope();
+        }
+        box_.pointers = first;
+      }
+      return values;
+    };
+    // Carried through the loop: the pointers that move, then the sums.
+    std::vector<std::size_t> moving;
+    Values carried;
+    for (std::size_t o = 1; o < box_.pointers.size(); ++o)
+      if (!unit_.in[o - 1].var_strides[reduced_[level]].is(0)) {
+        moving.push_back(o);
+        carried.push_back(box_.pointers[o]);
+      }
+    carried.insert(carried.end(), sums.begin(), sums.end());
+    carried = frame_.emit_loop(var.trips, std::move(carried), [&](const Values& in) {
+      for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = in[m];
+      const Values at = box_.pointers;
+      Values out;
+      Values values = run_steps(var.factor, Values(in.begin() + moving.size(), in.end()));
+      const Values next = advanced(at, reduced_[level], var.factor);
+      for (std::size_t o : moving) out.push_back(next[o]);
+      out.insert(out.end(), values.begin(), values.end());
+      return out;
+    });
+    for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = carried[m];
+    sums.assign(carried.begin() + static_cast<long>(moving.size()), carried.end());
+    if (var.tail > 0) sums = run_steps(var.tail, std::move(sums));
+    box_.pointers = pointers_before;
+    return sums;
+  }
+
+  Values advanced(Values pointers, int var, std::int64_t count) {
+    for (std::size_t k = 0; k < unit_.in.size(); ++k)
+      pointers[k + 1] = frame_.advance(pointers[k + 1], unit_.in[k].var_strides[var], count);
+    return pointers;
+  }
+
+  // Adds up chains and the lanes of a reduced vec variable: what is left are the output's values.
+  Values total(Values sums) {
+    const std::size_t each = sums.size() / chains_;
+    for (std::size_t step = 1; step < static_cast<std::size_t>(chains_); step *= 2)
+      for (std::size_t c = 0; c + step < static_cast<std::size_t>(chains_); c += 2 * step)
+        for (std::size_t i = 0; i < each; ++i)
+          sums[c * each + i] = builder().CreateFAdd(sums[c * each + i], sums[(c + step) * each + i]);
+    sums.resize(each);
+    if (!vec_is_reduced()) return sums;
+    Values totals;
+    for (std::size_t u = 0; u < points_.size(); ++u) {
+      llvm::Value* sum = sum_at(sums, 0, u, 0);
+      for (std::size_t p = 1; p < pieces_.size(); ++p)
+        sum = builder().CreateFAdd(sum, sum_at(sums, 0, u, p));
+      totals.push_back(add_lanes(sum));
+    }
+    pieces_ = {Piece{}};
+    return totals;
+  }
+
+  llvm::Value* add_lanes(llvm::Value* vector) {
+    if (!vector->getType()->isVectorTy()) return vector;
+    auto* call = builder().CreateFAddReduce(
+        llvm::ConstantFP::getNegativeZero(vector->getType()->getScalarType()), vector);
+    llvm::FastMathFlags flags;
+    flags.setAllowReassoc();
+    call->setFastMathFlags(flags);
+    return call;
+  }
+
+  // alpha * sum (+ beta * old), as the unit says.
+  llvm::Value* updated(const Point& point, llvm::Value* sum) {
+    if (unit_.alpha == Alpha::runtime)
+      sum = builder().CreateFMul(sum, box_.spread(frame_.alpha(), point.piece));
+    if (unit_.old == Old::ignore) return sum;
+    llvm::Value* old = box_.load_old(point);
+    if (unit_.old == Old::add) return builder().CreateFAdd(old, sum);
+    return builder().CreateIntrinsic(llvm::Intrinsic::fma, {sum->getType()},
+                                     {old, box_.spread(frame_.beta(), point.piece), sum});
+  }
+
+  void store(Values sums) {
+    const bool lanes_added = vec_is_reduced();
+    sums = total(std::move(sums));
+    for (std::size_t p = 0; p < pieces_.size(); ++p) {
+      const int var = lanes_added ? -1 : box_.transposed_var(unit_.out, pieces_[p]);
+      if (var >= 0 && unit_.old == Old::ignore)
+        store_blocks(p, var, sums);
+      else
+        for (std::size_t u = 0; u < points_.size(); ++u) {
+          const Point point{pieces_[p], points_[u]};
+          box_.store(point, updated(point, sum_at(sums, 0, u, p)));
+        }
+    }
+  }
+
+  // Stores piece p of all points, in blocks along `var`.
+  void store_blocks(std::size_t p, int var, Values& sums) {
+    const int width = pieces_[p].width;
+    std::map<std::vector<std::int64_t>, Values> blocks;  // by first point
+    for (std::size_t u = 0; u < points_.size(); ++u) {
+      const Point point{pieces_[p], points_[u]};
+      std::vector<std::int64_t> first = points_[u];
+      first[var] = first[var] / width * width;
+      Values& block = blocks[first];
+      block.resize(std::max<std::size_t>(block.size(), points_[u][var] - first[var] + 1));
+      block[points_[u][var] - first[var]] = updated(point, sum_at(sums, 0, u, p));
+    }
+    for (const auto& [first, values] : blocks) box_.store_transposed({pieces_[p], first}, values);
+  }
+
+  UnitFrame& frame_;
+  const Unit& unit_;
+  int lanes_;
+  int vec_;  // the vec variable, or -1
+  Box box_;
+  std::vector<std::vector<std::int64_t>> points_;
+  std::vector<Piece> pieces_;
+  std::vector<int> reduced_;
+  std::vector<std::size_t> depth_;  // per input: the reduced variables it moves in, up to the last
+  int chains_ = 1;
+};
+
+// Emits the loops from `depth` inward.
+void emit_loops(UnitFrame& frame, const Unit& unit, const Target& target, std::size_t depth,
+                const Values& pointers, std::vector<std::int64_t> lengths) {
+  if (depth == unit.loops.size()) {
+    TileEmitter(frame, unit, target, std::move(lengths)).emit(pointers);
+    return;
+  }
+  const UnitLoop& loop = unit.loops[depth];
+  auto step = [&](const Values& at) {
+    Values next;
+    for (std::size_t o = 0; o < at.size(); ++o) {
+      const UnitRef& ref = o == 0 ? unit.out : unit.in[o - 1];
+      next.push_back(frame.advance(at[o], ref.loop_strides[depth], loop.step));
+    }
+    return next;
+  };
+  auto with_length = [&](std::int64_t length) {
+    std::vector<std::int64_t> changed = lengths;
+    if (loop.var >= 0) changed[static_cast<std::size_t>(loop.var)] = length;
+    return changed;
+  };
+  // Pointers that stand still are not carried.
+  std::vector<std::size_t> moving;
+  Values carried;
+  for (std::size_t o = 0; o < pointers.size(); ++o) {
+    const UnitRef& ref = o == 0 ? unit.out : unit.in[o - 1];
+    if (ref.loop_strides[depth].is(0)) continue;
+    moving.push_back(o);
+    carried.push_back(pointers[o]);
+  }
+  Values at = pointers;
+  carried = frame.emit_loop(loop.trips, std::move(carried), [&](const Values& in) {
+    Values current = pointers;
+    for (std::size_t m = 0; m < moving.size(); ++m) current[moving[m]] = in[m];
+    emit_loops(frame, unit, target, depth + 1, current, with_length(loop.step));
+    const Values next = step(current);
+    Values out;
+    for (std::size_t o : moving) out.push_back(next[o]);
+    return out;
+  });
+  for (std::size_t m = 0; m < moving.size(); ++m) at[moving[m]] = carried[m];
+  if (loop.tail > 0) emit_loops(frame, unit, target, depth + 1, at, with_length(loop.tail));
+}
+
+}  // namespace
+
+std::unique_ptr<llvm::Module> emit_unit(llvm::LLVMContext& context, const Unit& unit,
+                                        const Target& target, const std::string& symbol) {
+  auto module = std::make_unique<llvm::Module>("einjit", context);
+  UnitFrame frame(*module, unit, symbol);
+  std::vector<std::int64_t> lengths;
+  for (const UnitVar& var : unit.vars) lengths.push_back(var.length);
+  emit_loops(frame, unit, target, 0, frame.pointers(), std::move(lengths));
+  frame.finish();
+  return module;
+}
+
+}  // namespace einjit

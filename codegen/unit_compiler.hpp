@@ -1,0 +1,33 @@
+// Units to machine code in this process: the provider that compiles with LLVM and keeps what it
+// has made. The one header of codegen/ that the floors above include; it shows nothing of LLVM.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "unit/unit.hpp"
+
+namespace einjit {
+
+struct UnitStatistics {
+  std::int64_t compiled = 0;      // units that went through LLVM
+  std::int64_t found = 0;         // units that were there already
+  std::int64_t code_bytes = 0;    // machine code alive
+  double compile_seconds = 0;
+};
+
+class UnitCompiler : public UnitProvider {
+ public:
+  virtual UnitStatistics statistics() const = 0;
+};
+
+// Code lives in memory that is never writable and executable at once, until its last user is gone.
+// Equal units compile once: other threads wait for the first. Throws std::runtime_error if LLVM
+// cannot serve the target or the system forbids executable memory.
+std::unique_ptr<UnitCompiler> make_unit_compiler(const Target& target);
+
+// LLVM IR and assembly of a unit, as text.
+std::string llvm_text(const Unit& unit, const Target& target);
+std::string assembly_text(const Unit& unit, const Target& target);
+
+}  // namespace einjit

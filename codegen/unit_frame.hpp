@@ -1,0 +1,57 @@
+// The function a unit is emitted into: its arguments, and the two shapes of control flow.
+#pragma once
+
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/Module.h>
+
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "unit/unit.hpp"
+
+namespace einjit {
+
+using Values = std::vector<llvm::Value*>;
+
+class UnitFrame {
+ public:
+  UnitFrame(llvm::Module& module, const Unit& unit, const std::string& symbol);
+
+  llvm::IRBuilder<>& builder() { return builder_; }
+  llvm::Type* element() const { return element_; }
+
+  // The operands' base pointers, output first.
+  const Values& pointers() const { return pointers_; }
+  llvm::Value* alpha() { return scale(0, alpha_); }
+  llvm::Value* beta() { return scale(1, beta_); }
+
+  // size * factor as an i64, computed once in the entry block if it is not constant.
+  llvm::Value* times(const Size& size, std::int64_t factor);
+  // pointer + sum of size * factor elements.
+  llvm::Value* advance(llvm::Value* pointer, const Size& size, std::int64_t factor);
+
+  // for (trips times) carried = body(carried); a constant count of 0 or 1 makes no loop, and a
+  // run-time count is at least 1. Returns the last carried values.
+  using LoopBody = std::function<Values(const Values& carried)>;
+  Values emit_loop(const Size& trips, Values carried, const LoopBody& body);
+
+  void finish();
+
+ private:
+  llvm::Value* scale(int index, llvm::Value*& cached);
+  llvm::Value* slot(int index);
+
+  llvm::Function* function_;
+  llvm::BasicBlock* entry_;
+  llvm::IRBuilder<> entry_builder_;  // what is computed once
+  llvm::IRBuilder<> builder_;
+  llvm::Type* element_;
+  Values pointers_;
+  llvm::BasicBlock* start_;
+  llvm::Value *alpha_ = nullptr, *beta_ = nullptr;
+  std::map<int, llvm::Value*> slots_;
+  std::map<std::pair<int, std::int64_t>, llvm::Value*> products_;
+};
+
+}  // namespace einjit

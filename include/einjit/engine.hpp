@@ -1,0 +1,138 @@
+// The engine: compiles expressions to kernels and keeps them.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "einjit/kernel.hpp"
+#include "einjit/target.hpp"
+
+namespace einjit {
+
+// Whether a kernel takes alpha and beta at run time.
+enum class Scaling : std::uint8_t { none, alpha_beta };
+
+// Whether sizes are baked into code (fastest for small kernels) or handed to shared units at each
+// call (no compilation for a new shape of a known kind).
+enum class Specialization : std::uint8_t { automatic, always, never };
+
+struct CompileOptions {
+  Scaling scaling = Scaling::none;
+  Specialization specialization = Specialization::automatic;
+  // The output's layout; row-major if absent. Its extents must be the expression's.
+  std::optional<Layout> output = {};
+  // A schedule in place of the chosen one, as text (see `einjit explain --emit=schedule`). For
+  // expressions of one step only.
+  std::string schedule = {};
+};
+
+// The ways an expression looks on its way to machine code, in order.
+enum class Stage : std::uint8_t { expression, index, schedule, loops, llvm, assembly };
+inline constexpr const char* kStageNames[] = {"expression", "index", "schedule", "loops", "llvm", "asm"};
+std::optional<Stage> stage_named(std::string_view name);
+
+struct EngineOptions {
+  std::size_t most_kernels = 4096;  // beyond that the least recently used are dropped
+};
+
+struct EngineStatistics {
+  std::int64_t kernels = 0;         // in the cache now
+  std::int64_t hits = 0;
+  std::int64_t misses = 0;          // each of them planned once
+  std::int64_t evictions = 0;
+  std::int64_t units_compiled = 0;  // code units that went through LLVM
+  std::int64_t units_shared = 0;    // code units that were there already
+  std::int64_t code_bytes = 0;
+  double plan_seconds = 0;          // binding, scheduling, lowering, planning
+  double compile_seconds = 0;       // LLVM
+};
+
+// What one compilation did and how long it took.
+struct CompileReport {
+  std::vector<std::pair<std::string, double>> seconds;  // per stage, in order
+  bool was_cached = false;
+  double predicted_seconds = 0;
+};
+
+class Engine {
+ public:
+  explicit Engine(const Target& target = Target::host(), const EngineOptions& options = {});
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // The process's own engine, made at first use.
+  static Engine& standard();
+
+  // Compiles, or finds, the kernel for an expression over operands of these layouts. Errors: what
+  // parsing and binding report. Equal contractions share one kernel, whatever their labels' names.
+  Result<Kernel> try_compile(std::string_view expression, std::span<const Layout> inputs,
+                             const CompileOptions& options = {}, CompileReport* report = nullptr);
+  // The same with labels as integers; there is no limit to their number.
+  Result<Kernel> try_compile(std::span<const std::vector<int>> inputs, const std::vector<int>& output,
+                             std::span<const Layout> layouts, const CompileOptions& options = {});
+
+  Kernel compile(std::string_view expression, std::span<const Layout> inputs,
+                 const CompileOptions& options = {}) {
+    return value_or_throw(try_compile(expression, inputs, options));
+  }
+
+  // One-shot: out = expression(inputs...), through the cache. Throws Error.
+  template <MdspanLike Out, MdspanLike... In>
+  void contract(std::string_view expression, const Out& out, const In&... in) {
+    CallKey key(expression);
+    (key.add(out), ..., key.add(in));
+    void* const operands[] = {const_cast<ElementOf<Out>*>(out.data_handle()),
+                              const_cast<ElementOf<In>*>(in.data_handle())...};
+    const Kernel kernel = find(key);
+    if (kernel.run(operands) != Status::ok)
+      throw Error({"no memory for the kernel's scratch", std::string(expression)});
+  }
+
+  // The result's layout (row-major) without compiling.
+  Result<Layout> try_result_layout(std::string_view expression, std::span<const Layout> inputs) const;
+
+  // How the expression looks at a stage.
+  Result<std::string> try_explain(std::string_view expression, std::span<const Layout> inputs,
+                                  Stage stage, const CompileOptions& options = {}) const;
+
+  const Target& target() const;
+  EngineStatistics statistics() const;
+  // Forgets all kernels; those in use live on with their users.
+  void clear_cache();
+
+ private:
+  // Text and layouts of a call, in a buffer of this thread: the first look-up needs no parsing.
+  class CallKey {
+   public:
+    explicit CallKey(std::string_view expression);
+    template <MdspanLike V>
+    void add(const V& view) {
+      add_number(static_cast<std::int64_t>(dtype_of<ElementOf<V>>) << 32 |
+                 static_cast<std::int64_t>(view.rank()));
+      for (std::size_t r = 0; r < view.rank(); ++r) {
+        add_number(static_cast<std::int64_t>(view.extent(r)));
+        add_number(static_cast<std::int64_t>(view.stride(r)));
+      }
+    }
+    std::string_view bytes() const { return buffer_; }
+
+   private:
+    void add_number(std::int64_t number) {
+      buffer_.append(reinterpret_cast<const char*>(&number), sizeof number);
+    }
+    std::string& buffer_;
+  };
+  Kernel find(const CallKey& key);
+
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace einjit

@@ -1,0 +1,174 @@
+#include "cost/tile_cost.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace einjit {
+namespace {
+
+// In cycles; fitted to what the emitted code does on AVX-512 machines.
+constexpr double kScalarLoad = 0.5;
+constexpr double kGatherPerLane = 1.3;
+constexpr double kScatterPerLane = 1.6;
+constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
+constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
+constexpr double kPackPerVector = 3.0;  // load, store and their misses, contiguous
+constexpr double kPackReuse = 4;
+
+double extent(const Contraction& c, Label l) { return l < 0 ? 1 : static_cast<double>(c.extents[l]); }
+
+struct TileCost {
+  const Contraction& c;
+  const Target& target;
+  const RegisterTile& tile;
+  double lanes = target.lanes(c.dtype);
+  double shuffles = std::log2(lanes);  // of a transpose, per vector
+
+  bool vec_is_reduced() const { return tile.vec >= 0 && c.is_reduced(tile.vec); }
+  bool moves(const Access& a, Label l) const { return l >= 0 && a.strides[l] != 0; }
+  bool is_packed(std::size_t k) const { return tile.packed >> k & 1; }
+  // The reduced label the tile's innermost loop runs over.
+  Label innermost() const {
+    for (Label l = c.label_count() - 1; l >= 0; --l)
+      if (c.is_reduced(l) && l != tile.vec) return l;
+    return -1;
+  }
+
+  // Vectors of a whole tile along the vec label, on average over its tails.
+  double vectors() const {
+    if (tile.vec < 0) return 1;
+    const double all = std::ceil(extent(c, tile.vec) / lanes);
+    const double tiles = std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
+    return all / tiles;
+  }
+  static double average(double extent, std::int64_t length) {
+    return extent / std::ceil(extent / static_cast<double>(length));
+  }
+  double unroll() const { return average(extent(c, tile.unroll), tile.unroll_length); }
+  double unroll2() const { return average(extent(c, tile.unroll2), tile.unroll2_length); }
+
+  // Whether strided vectors can come from transposed blocks.
+  bool is_transposable(const Access& a) const {
+    auto fits = [&](Label l, std::int64_t length) {
+      return l >= 0 && a.strides[l] == 1 && static_cast<double>(length) * 4 >= lanes;
+    };
+    return fits(tile.unroll, tile.unroll_length) || fits(tile.unroll2, tile.unroll2_length) ||
+           fits(innermost(), tile.steps);
+  }
+
+  // Loading one vector of an operand that moves along the vec label.
+  double vector_load(const Access& a, bool packed) const {
+    const double load = 1 / target.loads_per_cycle;
+    if (packed || a.strides[tile.vec] == 1) return load;
+    return is_transposable(a) ? load + shuffles : lanes * kGatherPerLane;
+  }
+
+  double count(const Access& a) const {
+    return (moves(a, tile.unroll) ? unroll() : 1) * (moves(a, tile.unroll2) ? unroll2() : 1);
+  }
+
+  // Loads of one step, given the number of steps hoisted ones are spread over.
+  double step_loads(double steps) const {
+    double cycles = 0;
+    for (std::size_t k = 0; k < c.in.size(); ++k) {
+      const Access& a = c.in[k];
+      double loads = count(a);
+      loads *= moves(a, tile.vec) ? vectors() * vector_load(a, is_packed(k)) : kScalarLoad;
+      bool is_hoisted = true;
+      for (Label l = 0; l < c.label_count(); ++l) is_hoisted &= !c.is_reduced(l) || !moves(a, l);
+      cycles += is_hoisted ? loads / steps : loads;
+    }
+    return cycles;
+  }
+
+  double stores() const {
+    const double each = unroll() * unroll2();
+    double value;
+    if (vec_is_reduced())
+      value = each * (2 * shuffles + 2);
+    else if (tile.vec < 0)
+      value = each;
+    else if (c.out.strides[tile.vec] == 1)
+      value = each * vectors() / target.loads_per_cycle;
+    else if (is_transposable(c.out))
+      value = each * vectors() * (1 + shuffles);
+    else
+      value = each * vectors() * lanes * kScatterPerLane;
+    return c.beta == Beta::zero ? value : 1.5 * value;
+  }
+
+  double packing() const {
+    double cycles = 0;
+    for (std::size_t k = 0; k < c.in.size(); ++k)
+      if (is_packed(k))
+        cycles += element_count(c, c.in[k]) / lanes *
+                  (moves(c.in[k], tile.vec) && c.in[k].strides[tile.vec] == 1
+                       ? kPackPerVector
+                       : kPackPerVector + 1.5 * shuffles);
+    return cycles;
+  }
+
+  double run() const {
+    double tiles = 1, steps = 1;
+    for (Label l = 0; l < c.label_count(); ++l) {
+      if (l == tile.vec) continue;
+      (c.is_reduced(l) ? steps : tiles) *= extent(c, l);
+    }
+    tiles /= unroll() * unroll2();
+    const double sums = vec_is_reduced() ? unroll() * unroll2() * vectors() : unroll() * unroll2() * vectors();
+    if (vec_is_reduced())
+      steps *= std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
+    else
+      tiles *= std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
+    bool any_reduced = vec_is_reduced() || innermost() >= 0;
+    const double operations = sums * std::max<double>(1, static_cast<double>(c.in.size()) - 1);
+    double step = std::max(operations / target.fma_per_cycle, step_loads(steps));
+    if (any_reduced) {
+      const double waits = vec_is_reduced() ? 1.0 : 1.0 / tile.chains;
+      step = std::max(step, target.fma_latency * waits);
+      step += kLoopOverhead / static_cast<double>(tile.steps);
+    }
+    return tiles * (steps * step + stores() + kTileOverhead) + packing();
+  }
+};
+
+}  // namespace
+
+double tile_cycles(const Contraction& c, const Target& target, const RegisterTile& tile) {
+  return TileCost{c, target, tile}.run();
+}
+
+int registers_used(const Contraction& c, const Target& target, const RegisterTile& tile) {
+  const auto lanes = target.lanes(c.dtype);
+  const auto vectors = (std::min(tile.vec_length, tile.vec < 0 ? 1 : c.extents[tile.vec]) + lanes - 1) / lanes;
+  const auto sums = vectors * tile.unroll_length * tile.unroll2_length * tile.chains;
+  const bool in_dot_form = tile.vec >= 0 && c.is_reduced(tile.vec);
+  const auto held = c.in.size() < 2 ? 1 : in_dot_form ? std::min(tile.unroll_length, tile.unroll2_length) + 1
+                                                      : vectors + 1;
+  return static_cast<int>(sums + held);
+}
+
+double element_count(const Contraction& c, const Access& access) {
+  double count = 1;
+  for (Label l = 0; l < c.label_count(); ++l)
+    if (access.strides[l] != 0) count *= static_cast<double>(c.extents[l]);
+  return count;
+}
+
+double byte_count(const Contraction& c) {
+  double elements = element_count(c, c.out) * (c.beta == Beta::zero ? 1 : 2);
+  for (const Access& access : c.in) elements += element_count(c, access);
+  return elements * static_cast<double>(size_of(c.dtype));
+}
+
+double predicted_seconds(const Contraction& c, const Target& target, double cycles) {
+  const double bytes = byte_count(c);
+  const double per_cycle = bytes <= static_cast<double>(target.l1_bytes)   ? 64
+                           : bytes <= static_cast<double>(target.l2_bytes) ? 32
+                           : bytes <= static_cast<double>(target.l3_bytes) ? 12
+                                                                           : target.dram_bytes_per_cycle;
+  return std::max(cycles, bytes / per_cycle) / (target.cycles_per_ns * 1e9);
+}
+
+}  // namespace einjit

@@ -1,0 +1,198 @@
+#include "einjit/engine.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+
+#include "engine/pipeline.hpp"
+#include "engine/single_flight_cache.hpp"
+#include "unit_compiler.hpp"
+
+namespace einjit {
+namespace {
+
+// Everything beside the contraction that decides what code is made.
+std::string options_key(const CompileOptions& options) {
+  return fmt::format("{} {} {}", static_cast<int>(options.scaling),
+                     static_cast<int>(options.specialization), options.schedule);
+}
+
+Layout output_layout(const Bound& bound, const CompileOptions& options) {
+  return options.output.value_or(Layout::row_major(bound.contraction.dtype, bound.output_extents));
+}
+
+// Carries a diagnostic through the cache, which knows of exceptions only.
+struct Failure {
+  Diagnostic diagnostic;
+};
+
+}  // namespace
+
+std::optional<Stage> stage_named(std::string_view name) {
+  const auto it = std::ranges::find(kStageNames, name);
+  if (it == std::end(kStageNames)) return std::nullopt;
+  return static_cast<Stage>(it - std::begin(kStageNames));
+}
+
+struct Engine::Impl {
+  Impl(const Target& target, const EngineOptions& options)
+      : target(target), executables(options.most_kernels), calls(options.most_kernels) {}
+
+  // The compiler is made when something must be compiled: opening LLVM takes milliseconds.
+  UnitCompiler& units() {
+    std::call_once(units_once, [&] { compiler = make_unit_compiler(target); });
+    return *compiler;
+  }
+
+  Result<Kernel> kernel_for(const Expression& expression, std::span<const Layout> inputs,
+                            const CompileOptions& options, CompileReport* report) {
+    const auto start = std::chrono::steady_clock::now();
+    Result<Bound> bound = bind_expression(expression, inputs, options);
+    if (!bound) return std::unexpected(bound.error());
+    const Contraction whole = canonical(bound->contraction);
+    auto state = std::make_shared<KernelState>();
+    state->inputs.assign(inputs.begin(), inputs.end());
+    state->output = output_layout(*bound, options);
+    bool built = false;
+    try {
+      state->executable = executables.get(whole.key() + '\n' + options_key(options), [&] {
+        built = true;
+        auto made = build_executable(whole, target, options, units(), report);
+        if (!made) throw Failure{made.error()};
+        return *made;
+      });
+    } catch (const Failure& failure) {
+      Diagnostic diagnostic = failure.diagnostic;
+      if (diagnostic.expression.empty()) diagnostic.expression = expression.text;
+      return std::unexpected(std::move(diagnostic));
+    } catch (const std::exception& error) {
+      return std::unexpected(Diagnostic{fmt::format("cannot compile: {}", error.what()), expression.text});
+    }
+    if (report) report->was_cached = !built;
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    if (built) plan_nanoseconds += static_cast<std::int64_t>(took.count() * 1e9);
+    return Kernel(std::move(state));
+  }
+
+  const Target target;
+  std::once_flag units_once;
+  std::unique_ptr<UnitCompiler> compiler;
+  SingleFlightCache<Executable> executables;  // by canonical contraction
+  SingleFlightCache<Kernel> calls;            // by the raw text and layouts of one-shot calls
+  std::atomic<std::int64_t> plan_nanoseconds = 0;
+};
+
+Engine::Engine(const Target& target, const EngineOptions& options)
+    : impl_(std::make_unique<Impl>(target, options)) {}
+Engine::~Engine() = default;
+
+Engine& Engine::standard() {
+  // Never destroyed: kernels in static storage may outlive any order of destruction.
+  static Engine* engine = new Engine();
+  return *engine;
+}
+
+Result<Kernel> Engine::try_compile(std::string_view text, std::span<const Layout> inputs,
+                                   const CompileOptions& options, CompileReport* report) {
+  Result<Expression> expression = parse(text);
+  if (!expression) return std::unexpected(expression.error());
+  return impl_->kernel_for(*expression, inputs, options, report);
+}
+
+Result<Kernel> Engine::try_compile(std::span<const std::vector<int>> inputs,
+                                   const std::vector<int>& output, std::span<const Layout> layouts,
+                                   const CompileOptions& options) {
+  if (inputs.empty()) return std::unexpected(Diagnostic{"an expression needs at least one operand"});
+  Result<Expression> expression = from_labels(inputs, output);
+  if (!expression) return std::unexpected(expression.error());
+  return impl_->kernel_for(*expression, layouts, options, nullptr);
+}
+
+Engine::CallKey::CallKey(std::string_view expression)
+    : buffer_([]() -> std::string& {
+        thread_local std::string buffer;
+        return buffer;
+      }()) {
+  buffer_.assign(expression);
+  buffer_.push_back('\0');
+}
+
+Kernel Engine::find(const CallKey& key) {
+  if (auto kernel = impl_->calls.find(key.bytes())) return *kernel;
+  // The layouts stand in the key: output first.
+  const std::string bytes(key.bytes());
+  const std::size_t text_end = bytes.find('\0');
+  const std::string_view text(bytes.data(), text_end);
+  std::vector<Layout> layouts;
+  auto number = [&, at = text_end + 1]() mutable {
+    std::int64_t value;
+    std::memcpy(&value, bytes.data() + at, sizeof value);
+    at += sizeof value;
+    return value;
+  };
+  for (std::size_t read = text_end + 1; read < bytes.size();) {
+    const std::int64_t head = number();
+    Layout layout{static_cast<DType>(head >> 32)};
+    const std::int64_t rank = head & 0xffffffff;
+    for (std::int64_t r = 0; r < rank; ++r) {
+      layout.extents.push_back(number());
+      layout.strides.push_back(number());
+    }
+    read += static_cast<std::size_t>(1 + 2 * rank) * sizeof(std::int64_t);
+    layouts.push_back(std::move(layout));
+  }
+  const auto kernel = impl_->calls.get(bytes, [&] {
+    CompileOptions options;
+    options.output = layouts[0];
+    return std::make_shared<const Kernel>(
+        compile(text, std::span(layouts).subspan(1), options));
+  });
+  return *kernel;
+}
+
+Result<Layout> Engine::try_result_layout(std::string_view text, std::span<const Layout> inputs) const {
+  Result<Expression> expression = parse(text);
+  if (!expression) return std::unexpected(expression.error());
+  Result<Bound> bound = einjit::bind(*expression, inputs);
+  if (!bound) return std::unexpected(bound.error());
+  return output_layout(*bound, {});
+}
+
+Result<std::string> Engine::try_explain(std::string_view text, std::span<const Layout> inputs,
+                                        Stage stage, const CompileOptions& options) const {
+  Result<Expression> expression = parse(text);
+  if (!expression) return std::unexpected(expression.error());
+  return explain_stage(*expression, inputs, impl_->target, options, stage);
+}
+
+const Target& Engine::target() const { return impl_->target; }
+
+EngineStatistics Engine::statistics() const {
+  const auto counts = impl_->executables.counts();
+  const auto calls = impl_->calls.counts();
+  EngineStatistics statistics;
+  statistics.kernels = counts.size;
+  statistics.hits = counts.hits + calls.hits;
+  statistics.misses = counts.misses;
+  statistics.evictions = counts.evictions;
+  statistics.plan_seconds = static_cast<double>(impl_->plan_nanoseconds) * 1e-9;
+  if (impl_->compiler) {
+    const UnitStatistics units = impl_->compiler->statistics();
+    statistics.units_compiled = units.compiled;
+    statistics.units_shared = units.found;
+    statistics.code_bytes = units.code_bytes;
+    statistics.compile_seconds = units.compile_seconds;
+    statistics.plan_seconds -= units.compile_seconds;
+  }
+  return statistics;
+}
+
+void Engine::clear_cache() {
+  impl_->calls.clear();
+  impl_->executables.clear();
+}
+
+}  // namespace einjit

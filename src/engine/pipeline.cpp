@@ -1,0 +1,166 @@
+#include "engine/pipeline.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "lower/lower.hpp"
+#include "unit_compiler.hpp"
+
+namespace einjit {
+namespace {
+
+// Kernels predicted to be shorter than this get their sizes baked in: what that saves in a call is
+// a part of the whole there, and their code is small.
+constexpr double kSpecializeSeconds = 60e-6;
+
+// Measures the time between stages into a report.
+class Stopwatch {
+ public:
+  explicit Stopwatch(CompileReport* report) : report_(report), last_(Clock::now()) {}
+  void lap(const char* stage) {
+    if (!report_) return;
+    const auto now = Clock::now();
+    const double took = std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+    auto it = std::ranges::find(report_->seconds, stage, &std::pair<std::string, double>::first);
+    if (it == report_->seconds.end())
+      report_->seconds.emplace_back(stage, took);
+    else
+      it->second += took;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  CompileReport* report_;
+  Clock::time_point last_;
+};
+
+bool has_scratch(const Block& block) {
+  return std::ranges::any_of(block, [](const Node& node) {
+    if (const auto* loop = std::get_if<For>(&node.value)) return has_scratch(loop->body);
+    return std::holds_alternative<Alloc>(node.value);
+  });
+}
+
+UnitShape unit_shape(const LoopNest& nest, double seconds, Specialization specialization) {
+  switch (specialization) {
+    case Specialization::always: return UnitShape::constant;
+    case Specialization::never: return UnitShape::argument;
+    case Specialization::automatic: break;
+  }
+  return seconds < kSpecializeSeconds && !has_scratch(nest.body) ? UnitShape::constant
+                                                                 : UnitShape::argument;
+}
+
+std::string header(const Program& program, std::size_t step) {
+  if (program.steps.size() == 1) return "";
+  return fmt::format("# step {}\n", step);
+}
+
+}  // namespace
+
+Result<Bound> bind_expression(const Expression& expression, std::span<const Layout> inputs,
+                              const CompileOptions& options) {
+  Result<Bound> bound = bind(expression, inputs, options.output);
+  if (!bound) return bound;
+  if (options.scaling == Scaling::alpha_beta) {
+    bound->contraction.alpha = Alpha::runtime;
+    bound->contraction.beta = Beta::runtime;
+  }
+  return bound;
+}
+
+Result<LoweredStep> lower_step(const Contraction& contraction, const Target& target,
+                               const CompileOptions& options) {
+  Choice choice;
+  if (options.schedule.empty()) {
+    choice = choose_schedule(contraction, target);
+  } else {
+    Result<Schedule> given = parse_schedule(options.schedule, contraction);
+    if (!given) return std::unexpected(given.error());
+    if (auto valid = check(*given, contraction); !valid) return std::unexpected(valid.error());
+    choice = {std::move(*given), {}, predicted_seconds(contraction, target, 0)};
+  }
+  LoopNest nest = lower(contraction, choice.schedule, target);
+  if (auto proof = verify(nest); !proof) return std::unexpected(proof.error());
+  const UnitShape shape = unit_shape(nest, choice.seconds, options.specialization);
+  return LoweredStep{contraction, std::move(choice.schedule), std::move(nest), shape, choice.seconds};
+}
+
+Result<std::shared_ptr<const Executable>> build_executable(const Contraction& canonical,
+                                                           const Target& target,
+                                                           const CompileOptions& options,
+                                                           UnitProvider& units,
+                                                           CompileReport* report) {
+  auto made = std::make_shared<Executable>();
+  if (canonical.output_is_empty()) return made;
+  Stopwatch watch(report);
+  const Program program = plan_path(canonical, target);
+  watch.lap("path");
+  if (!options.schedule.empty() && program.steps.size() > 1)
+    return std::unexpected(Diagnostic{"a schedule can be given for expressions of one step only"});
+  for (const Temporary& temporary : program.temporaries)
+    made->temporary_offsets.push_back(temporary.offset * size_of(canonical.dtype));
+  made->workspace_bytes = program.workspace_elements * size_of(canonical.dtype);
+  for (const Step& step : program.steps) {
+    Result<LoweredStep> lowered = lower_step(step.contraction, target, options);
+    if (!lowered) return std::unexpected(lowered.error());
+    watch.lap("schedule");
+    ExecutableStep ready{make_plan(lowered->nest, lowered->shape), {}};
+    auto number = [&](int operand) {
+      return operand < program.input_count
+                 ? 1 + operand
+                 : Executable::kFirstTemporary + operand - program.input_count;
+    };
+    ready.operands.push_back(step.result == kOutput ? 0 : number(step.result));
+    for (int operand : step.operands) ready.operands.push_back(number(operand));
+    watch.lap("plan");
+    load_units(ready.plan, units);
+    watch.lap("code");
+    made->predicted_seconds += lowered->seconds;
+    const double factors = static_cast<double>(step.contraction.in.size());
+    made->flops += step.contraction.point_count() * factors;
+    made->steps.push_back(std::move(ready));
+  }
+  if (report) report->predicted_seconds = made->predicted_seconds;
+  return made;
+}
+
+Result<std::string> explain_stage(const Expression& expression, std::span<const Layout> inputs,
+                                  const Target& target, const CompileOptions& options,
+                                  Stage stage) {
+  if (stage == Stage::expression) return expression.to_string() + "\n";
+  Result<Bound> bound = bind_expression(expression, inputs, options);
+  if (!bound) return std::unexpected(bound.error());
+  const Contraction whole = canonical(bound->contraction);
+  if (whole.output_is_empty()) return std::string("the output is empty: nothing is computed\n");
+  const Program program = plan_path(whole, target);
+  std::string text;
+  if (stage == Stage::index) {
+    text = whole.to_string();
+    if (whole.in.size() > 1) text += program.to_string();
+    return text;
+  }
+  for (std::size_t s = 0; s < program.steps.size(); ++s) {
+    text += header(program, s);
+    Result<LoweredStep> step = lower_step(program.steps[s].contraction, target, options);
+    if (!step) return std::unexpected(step.error());
+    if (stage == Stage::schedule) {
+      text += to_string(step->schedule, step->contraction);
+    } else if (stage == Stage::loops) {
+      text += step->nest.to_string();
+    } else {
+      const Plan plan = make_plan(step->nest, step->shape);
+      for (const PlanCall& call : plan.calls)
+        for (const PlanCall::Variant& variant : call.variants)
+          text += fmt::format("; unit {}\n{}", variant.unit.key(),
+                              stage == Stage::llvm ? llvm_text(variant.unit, target)
+                                                   : assembly_text(variant.unit, target));
+    }
+  }
+  return text;
+}
+
+}  // namespace einjit

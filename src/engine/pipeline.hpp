@@ -1,0 +1,40 @@
+// Floor 8: the whole story, from an expression to something that runs.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "einjit/engine.hpp"
+#include "engine/executable.hpp"
+#include "loop_ir/loop_nest.hpp"
+#include "schedule/choose.hpp"
+
+namespace einjit {
+
+// Expression and layouts to the canonical contraction over all operands.
+Result<Bound> bind_expression(const Expression& expression, std::span<const Layout> inputs,
+                              const CompileOptions& options);
+
+// A step on its way down: everything but the code.
+struct LoweredStep {
+  Contraction contraction;
+  Schedule schedule;
+  LoopNest nest;
+  UnitShape shape;
+  double seconds;  // predicted
+};
+Result<LoweredStep> lower_step(const Contraction& contraction, const Target& target,
+                               const CompileOptions& options);
+
+// Everything below binding. `timings` may be null.
+Result<std::shared_ptr<const Executable>> build_executable(const Contraction& canonical,
+                                                           const Target& target,
+                                                           const CompileOptions& options,
+                                                           UnitProvider& units,
+                                                           CompileReport* report);
+
+// The expression as it looks at a stage.
+Result<std::string> explain_stage(const Expression& expression, std::span<const Layout> inputs,
+                                  const Target& target, const CompileOptions& options, Stage stage);
+
+}  // namespace einjit

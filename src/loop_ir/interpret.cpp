@@ -1,0 +1,118 @@
+#include <algorithm>
+#include <limits>
+
+#include "loop_ir/loop_nest.hpp"
+
+namespace einjit {
+namespace {
+
+struct Range {
+  std::int64_t lo, len;
+};
+
+// The state of one evaluation. `base` is each buffer's element (lo at its Alloc); `origin` that lo.
+template <class T>
+class Interpreter {
+ public:
+  Interpreter(const LoopNest& nest, const std::vector<void*>& operands, T alpha, T beta)
+      : nest_(nest), alpha_(alpha), beta_(beta) {
+    const Contraction& c = nest.contraction;
+    for (std::int64_t extent : c.extents) ranges_.push_back({0, extent});
+    for (void* pointer : operands) base_.push_back(static_cast<T*>(pointer));
+    base_.resize(operands.size() + nest.scratch.size());
+    origin_.assign(base_.size(), std::vector<std::int64_t>(c.extents.size(), 0));
+  }
+
+  void run(const Block& block) {
+    for (const Node& node : block) std::visit([&](const auto& n) { run(n); }, node.value);
+  }
+
+ private:
+  void run(const For& loop) {
+    const Range whole = ranges_[loop.label];
+    for (std::int64_t p = 0; p < whole.len; p += loop.step) {
+      ranges_[loop.label] = {whole.lo + p, std::min(loop.step, whole.len - p)};
+      run(loop.body);
+    }
+    ranges_[loop.label] = whole;
+  }
+
+  void run(const Alloc& alloc) {
+    std::vector<T> memory(nest_.scratch[alloc.buffer - nest_.first_scratch()].elements,
+                          std::numeric_limits<T>::quiet_NaN());
+    base_[alloc.buffer] = memory.data();
+    for (std::size_t l = 0; l < ranges_.size(); ++l) origin_[alloc.buffer][l] = ranges_[l].lo;
+    run(alloc.body);
+    base_[alloc.buffer] = nullptr;
+  }
+
+  T* address(const Ref& ref, const std::vector<std::int64_t>& at) const {
+    std::int64_t offset = 0;
+    for (std::size_t l = 0; l < ranges_.size(); ++l)
+      offset += ref.strides[l].outer * (ranges_[l].lo - origin_[ref.buffer][l]) +
+                ref.strides[l].inner * at[l];
+    return base_[ref.buffer] + offset;
+  }
+
+  void run(const Tile& tile) {
+    std::vector<Label> kept, summed;
+    for (const TileVar& var : tile.vars)
+      (is_reduced_in(tile, var) ? summed : kept).push_back(var.label);
+    std::vector<std::int64_t> at(ranges_.size(), 0);
+    for_each(kept, 0, at, [&] {
+      T sum = 0;
+      bool first = true;
+      for_each(summed, 0, at, [&] {
+        T product = tile.in.empty() ? T(0) : *address(tile.in[0], at);
+        for (std::size_t k = 1; k < tile.in.size(); ++k) product *= *address(tile.in[k], at);
+        sum = first && summed.empty() ? product : sum + product;
+        first = false;
+      });
+      store(tile, address(tile.out, at), sum);
+    });
+  }
+
+  void store(const Tile& tile, T* out, T sum) const {
+    const Contraction& c = nest_.contraction;
+    if (tile.update == Update::assign) {
+      *out = sum;
+      return;
+    }
+    bool is_first = true;
+    for (Label l = 0; l < c.label_count(); ++l)
+      if (c.is_reduced(l)) is_first &= ranges_[l].lo == 0;
+    if (c.alpha == Alpha::runtime) sum *= alpha_;
+    if (!is_first)
+      *out += sum;
+    else
+      *out = c.beta == Beta::zero || beta_ == 0 ? sum : sum + beta_ * *out;
+  }
+
+  template <class Body>
+  void for_each(const std::vector<Label>& labels, std::size_t depth, std::vector<std::int64_t>& at,
+                const Body& body) {
+    if (depth == labels.size()) return body();
+    const Label l = labels[depth];
+    for (at[l] = 0; at[l] < ranges_[l].len; ++at[l]) for_each(labels, depth + 1, at, body);
+    at[l] = 0;
+  }
+
+  const LoopNest& nest_;
+  T alpha_, beta_;
+  std::vector<Range> ranges_;
+  std::vector<T*> base_;
+  std::vector<std::vector<std::int64_t>> origin_;
+};
+
+}  // namespace
+
+void interpret(const LoopNest& nest, const std::vector<void*>& operands, double alpha,
+               double beta) {
+  if (nest.contraction.dtype == DType::f32)
+    Interpreter<float>(nest, operands, static_cast<float>(alpha), static_cast<float>(beta))
+        .run(nest.body);
+  else
+    Interpreter<double>(nest, operands, alpha, beta).run(nest.body);
+}
+
+}  // namespace einjit

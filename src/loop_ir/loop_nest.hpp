@@ -1,0 +1,107 @@
+// Floor 6: the loop IR, a nest of loops around tiles over explicit buffers.
+//
+// Semantics. Every label has a current range [lo, lo + len), at first [0, extent). `For` cuts the
+// range of its label into pieces of `step` (the last may be shorter) and runs its body for each.
+// `Tile` works on the box of the current ranges of its variables:
+//
+//     out[x] = update(sum over the tile's reduced labels of in0[x] * in1[x] * ...)
+//
+// A reference addresses x by two strides a label: `outer` times lo (from lo at the buffer's Alloc,
+// for scratch) plus `inner` times the position in the box. Plain arrays have outer == inner; packed
+// panels of width w have inner 1 and outer (panel size / w), lo being a multiple of w.
+// `Alloc` makes a scratch buffer for its body; its contents are undefined at first.
+//
+//   nest f32 in0 in1
+//   for j step 512
+//     alloc p3[16896] worker
+//       for j step 32
+//         for k step 4
+//           tile p3[j:256|1 k:32] = in1[k:1000 j:1]  j vec 32, k unroll 4
+//       ...
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "schedule/schedule.hpp"
+
+namespace einjit {
+
+struct Stride {
+  std::int64_t outer = 0;
+  std::int64_t inner = 0;
+  bool operator==(const Stride&) const = default;
+};
+
+struct Ref {
+  int buffer;                   // 0 the output, 1 + k input k, then scratch
+  std::vector<Stride> strides;  // per label
+  bool operator==(const Ref&) const = default;
+};
+
+// How a tile stores. `assign`: out = sum. `output`: out = alpha * sum + beta * out on the first
+// pieces of all reduced labels, out += alpha * sum on later ones.
+enum class Update : std::uint8_t { assign, output };
+
+struct Node;
+using Block = std::vector<Node>;
+
+struct For {
+  Label label;
+  std::int64_t step;
+  Order order;
+  Block body;
+  bool operator==(const For&) const = default;
+};
+
+enum class Scope : std::uint8_t { worker, shared };
+
+struct Alloc {
+  int buffer;
+  Block body;
+  bool operator==(const Alloc&) const = default;
+};
+
+struct Tile {
+  Ref out;
+  std::vector<Ref> in;
+  std::vector<TileVar> vars;
+  Update update;
+  bool operator==(const Tile&) const = default;
+};
+
+struct Node {
+  std::variant<For, Alloc, Tile> value;
+  bool operator==(const Node&) const = default;
+};
+
+// A scratch buffer. It belongs to one worker, or is shared by the workers of parallel loops inside.
+struct Buffer {
+  std::int64_t elements;
+  Scope scope;
+  bool operator==(const Buffer&) const = default;
+};
+
+struct LoopNest {
+  Contraction contraction;
+  std::vector<Buffer> scratch;  // buffer 1 + inputs + i
+  Block body;
+
+  int first_scratch() const { return 1 + static_cast<int>(contraction.in.size()); }
+  std::string to_string() const;
+};
+
+// True if the tile sums over the variable's label.
+bool is_reduced_in(const Tile& tile, const TileVar& var);
+
+// Proves that the nest stays in bounds, covers every element of the output exactly once (counting
+// the pieces of reduced labels), and that the pieces of parallel loops write disjoint elements. A
+// failure is a bug of lowering; the text says where.
+Result<void> verify(const LoopNest& nest);
+
+// Evaluates the nest, element by element, without LLVM. `operands` are pointers to element
+// (0, 0, ...) of the output and of each input, of the contraction's dtype.
+void interpret(const LoopNest& nest, const std::vector<void*>& operands, double alpha, double beta);
+
+}  // namespace einjit

@@ -1,0 +1,154 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "loop_ir/loop_nest.hpp"
+
+namespace einjit {
+namespace {
+
+// Walks the nest with the largest range of each label. Coverage follows from the semantics: a For
+// cuts a range into disjoint pieces that make it up, so the one output tile, under every For and
+// outside none, meets each point of the index space once. What remains to prove is said in fail().
+class Verifier {
+ public:
+  explicit Verifier(const LoopNest& nest)
+      : nest_(nest), c_(nest.contraction), length_(c_.extents), steps_(c_.extents.size()),
+        at_alloc_(nest.scratch.size()), steps_at_alloc_(nest.scratch.size()),
+        parallel_at_alloc_(nest.scratch.size()) {}
+
+  Result<void> run() {
+    if (auto done = visit(nest_.body); !done) return done;
+    if (output_tiles_ != 1) return fail("the nest must hold exactly one output tile");
+    return {};
+  }
+
+ private:
+  std::unexpected<Diagnostic> fail(std::string message) const {
+    return std::unexpected(Diagnostic{"loop nest: " + std::move(message),
+                                      {}, {}, {nest_.to_string()}});
+  }
+  const std::string& name(Label l) const { return c_.names[l]; }
+
+  Result<void> visit(const Block& block) {
+    for (const Node& node : block) {
+      auto done = std::visit([&](const auto& n) { return visit(n); }, node.value);
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  Result<void> visit(const For& loop) {
+    if (loop.step < 1) return fail("a loop's step is not positive");
+    const auto length = length_[loop.label];
+    length_[loop.label] = std::min(length, loop.step);
+    steps_[loop.label].push_back(loop.step);
+    if (loop.order == Order::parallel) parallel_.push_back(loop.label);
+    auto done = visit(loop.body);
+    if (loop.order == Order::parallel) parallel_.pop_back();
+    length_[loop.label] = length;
+    steps_[loop.label].pop_back();
+    return done;
+  }
+
+  Result<void> visit(const Alloc& alloc) {
+    const int s = alloc.buffer - nest_.first_scratch();
+    if (s < 0 || s >= static_cast<int>(nest_.scratch.size())) return fail("an unknown buffer");
+    at_alloc_[s] = length_;
+    parallel_at_alloc_[s] = parallel_.size();
+    steps_at_alloc_[s].clear();
+    for (const auto& steps : steps_) steps_at_alloc_[s].push_back(steps.size());
+    auto done = visit(alloc.body);
+    at_alloc_[s].clear();
+    return done;
+  }
+
+  Result<void> visit(const Tile& tile) {
+    if (tile.update == Update::output) {
+      ++output_tiles_;
+      if (tile.out.buffer != 0) return fail("an output tile does not write the output");
+    } else if (tile.out.buffer < nest_.first_scratch()) {
+      return fail("a copy writes an operand");
+    }
+    for (const TileVar& var : tile.vars) {
+      const bool in_registers = var.role != Role::reduce && !is_reduced_in(tile, var);
+      if (in_registers && length_[var.label] > var.factor)
+        return fail(fmt::format("the tile's range of '{}' exceeds its factor", name(var.label)));
+      if (var.role == Role::reduce && !is_reduced_in(tile, var))
+        return fail(fmt::format("'{}' is reduced but stands in the tile's output", name(var.label)));
+    }
+    if (auto done = check_parallel(tile); !done) return done;
+    if (auto done = check_ref(tile, tile.out); !done) return done;
+    for (const Ref& in : tile.in)
+      if (auto done = check_ref(tile, in); !done) return done;
+    return {};
+  }
+
+  // Every parallel loop around the tile, and outside the written buffer's own Alloc, must move it.
+  Result<void> check_parallel(const Tile& tile) const {
+    std::size_t from = 0;
+    if (tile.out.buffer >= nest_.first_scratch())
+      from = parallel_at_alloc_[tile.out.buffer - nest_.first_scratch()];
+    for (std::size_t p = from; p < parallel_.size(); ++p)
+      if (tile.out.strides[parallel_[p]].outer == 0)
+        return fail(fmt::format("parallel pieces of '{}' write the same elements", name(parallel_[p])));
+    return {};
+  }
+
+  Result<void> check_ref(const Tile& tile, const Ref& ref) const {
+    for (Label l = 0; l < c_.label_count(); ++l) {
+      const bool in_tile = std::ranges::find(tile.vars, l, &TileVar::label) != tile.vars.end();
+      if (ref.strides[l] != Stride{} && !in_tile && length_[l] > 1)
+        return fail(fmt::format("the tile leaves a range of '{}'", name(l)));
+    }
+    if (ref.buffer < nest_.first_scratch()) return check_operand(ref);
+    return check_scratch(ref);
+  }
+
+  // Operands are in bounds because the contraction's strides are.
+  Result<void> check_operand(const Ref& ref) const {
+    const Access& access = ref.buffer == 0 ? c_.out : c_.in[ref.buffer - 1];
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (ref.strides[l] != Stride{access.strides[l], access.strides[l]})
+        return fail("a reference to an operand has strides of its own");
+    return {};
+  }
+
+  Result<void> check_scratch(const Ref& ref) const {
+    const int s = ref.buffer - nest_.first_scratch();
+    if (at_alloc_[s].empty()) return fail("a buffer is used outside its Alloc");
+    std::int64_t last = 0;
+    for (Label l = 0; l < c_.label_count(); ++l) {
+      const auto [outer, inner] = ref.strides[l];
+      const std::int64_t whole = at_alloc_[s][l], piece = length_[l];
+      if (outer < 0 || inner < 0) return fail("a scratch buffer has a negative stride");
+      if (outer != inner)
+        for (std::size_t d = steps_at_alloc_[s][l]; d < steps_[l].size(); ++d)
+          if (steps_[l][d] % steps_[l].back() != 0)
+            return fail(fmt::format("pieces of '{}' do not start at panels", name(l)));
+      if (whole == 0) continue;
+      // Panels are padded: their last piece counts as a whole one.
+      const std::int64_t start = (whole - 1) / piece * piece;
+      last += outer == inner ? outer * (whole - 1)
+                             : outer * start + inner * (std::min(piece, whole) - 1);
+    }
+    if (last >= nest_.scratch[s].elements) return fail("a reference leaves its scratch buffer");
+    return {};
+  }
+
+  const LoopNest& nest_;
+  const Contraction& c_;
+  std::vector<std::int64_t> length_;    // the most of each label's range
+  std::vector<std::vector<std::int64_t>> steps_;  // of the loops around, per label
+  std::vector<std::vector<std::int64_t>> at_alloc_;
+  std::vector<std::vector<std::size_t>> steps_at_alloc_;
+  std::vector<std::size_t> parallel_at_alloc_;
+  std::vector<Label> parallel_;
+  int output_tiles_ = 0;
+};
+
+}  // namespace
+
+Result<void> verify(const LoopNest& nest) { return Verifier(nest).run(); }
+
+}  // namespace einjit

@@ -1,0 +1,114 @@
+#include "lower/pack.hpp"
+
+#include <algorithm>
+
+namespace einjit {
+namespace {
+
+constexpr std::int64_t kCopyUnroll = 4;   // steps of a contiguous copy in one tile
+constexpr std::int64_t kSlack = 64;       // elements a whole vector may read past the last panel
+
+const TileVar* find_var(const std::vector<TileVar>& tile, Label label) {
+  const auto it = std::ranges::find(tile, label, &TileVar::label);
+  return it == tile.end() ? nullptr : &*it;
+}
+
+struct Packer {
+  const Contraction& contraction;
+  const std::vector<TileVar>& tile;
+  const std::vector<std::int64_t>& length;
+  const Ref& source;
+  int buffer;
+  const Target& target;
+
+  Label panel = -1;
+  std::int64_t width = 1;
+  std::vector<Label> others, reduced;  // outermost first
+
+  bool is_read(Label l) const { return source.strides[l].outer != 0 && length[l] > 1; }
+
+  void choose_labels() {
+    for (Role role : {Role::vec, Role::unroll})
+      for (const TileVar& var : tile)
+        if (panel < 0 && var.role == role && is_read(var.label)) {
+          panel = var.label;
+          width = var.factor;
+        }
+    for (Label l = 0; l < contraction.label_count(); ++l) {
+      if (!is_read(l) || l == panel) continue;
+      const TileVar* var = find_var(tile, l);
+      (var && var->role == Role::reduce ? reduced : others).push_back(l);
+    }
+    // Reduced labels in the tile's order, so that the micro-kernel walks the panel straight.
+    auto rank = [&](Label l) { return find_var(tile, l) - tile.data(); };
+    std::ranges::sort(reduced, {}, rank);
+  }
+
+  Packing layout() const {
+    Packing packing{{buffer, std::vector<Stride>(length.size())}, 0, {}};
+    std::int64_t stride = width;
+    for (auto l = reduced.rbegin(); l != reduced.rend(); ++l) {
+      packing.packed.strides[*l] = {stride, stride};
+      stride *= length[*l];
+    }
+    if (panel >= 0) {
+      packing.packed.strides[panel] = {stride / width, 1};
+      stride *= (length[panel] + width - 1) / width;
+    }
+    for (auto l = others.rbegin(); l != others.rend(); ++l) {
+      packing.packed.strides[*l] = {stride, stride};
+      stride *= length[*l];
+    }
+    packing.elements = stride + kSlack;
+    return packing;
+  }
+
+  // The label along which the source is contiguous, or -1.
+  Label contiguous_label() const {
+    for (Label l = 0; l < contraction.label_count(); ++l)
+      if (is_read(l) && source.strides[l].outer == 1) return l;
+    return -1;
+  }
+
+  Block copy(const Ref& packed, Order order) const {
+    std::vector<TileVar> vars;
+    std::vector<LoopSpec> loops;
+    const Label contiguous = contiguous_label();
+    const Label transposed = contiguous != panel && panel >= 0 ? contiguous : -1;
+    auto add = [&](Label l, bool innermost) {
+      std::int64_t step = 1;
+      if (l == transposed)
+        step = target.lanes(contraction.dtype);
+      else if (innermost && transposed < 0)
+        step = panel >= 0 ? kCopyUnroll : target.lanes(contraction.dtype);
+      loops.push_back({l, step});
+      if (step == 1) return;
+      vars.push_back({l, panel < 0 ? Role::vec : Role::unroll, step});
+    };
+    for (Label l : others) add(l, panel < 0 && reduced.empty() && l == others.back());
+    if (panel >= 0) {
+      loops.push_back({panel, width});
+      vars.insert(vars.begin(), {panel, Role::vec, width});
+    }
+    for (Label l : reduced) add(l, l == reduced.back());
+    if (!loops.empty()) loops.front().order = order;
+    Block body{Node{Tile{packed, {source}, vars, Update::assign}}};
+    for (auto loop = loops.rbegin(); loop != loops.rend(); ++loop)
+      body = {Node{For{loop->label, loop->step, loop->order, std::move(body)}}};
+    return body;
+  }
+};
+
+}  // namespace
+
+Packing make_packing(const Contraction& contraction, const std::vector<TileVar>& tile,
+                     const std::vector<std::int64_t>& length, const Ref& source, int buffer,
+                     const Target& target, Order order) {
+  Packer packer{contraction, tile, length, source, buffer, target, -1, 1, {}, {}};
+  packer.choose_labels();
+  Packing packing = packer.layout();
+  packing.copy = packer.copy(packing.packed, order);
+  return packing;
+}
+
+}  // namespace einjit

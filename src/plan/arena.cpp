@@ -1,0 +1,49 @@
+#include "plan/arena.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace einjit {
+namespace {
+constexpr std::size_t kLine = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+}  // namespace
+
+void Arena::Free::operator()(char* memory) const { std::free(memory); }
+
+Arena& Arena::of_this_thread() {
+  thread_local Arena arena;
+  return arena;
+}
+
+char* Arena::allocate(std::size_t bytes) {
+  for (; chunk_ < chunks_.size(); ++chunk_, used_ = 0) {
+    if (chunks_[chunk_].size - used_ < bytes) continue;
+    char* data = chunks_[chunk_].memory.get() + used_;
+    used_ += bytes;
+    return data;
+  }
+  // Large chunks sit on huge pages where the system has them: fewer TLB misses in packed panels.
+  const bool large = bytes >= kHugePage;
+  const std::size_t align = large ? kHugePage : kLine;
+  const std::size_t size = (std::max<std::size_t>(bytes, 64 << 10) + align - 1) / align * align;
+  char* memory = static_cast<char*>(std::aligned_alloc(align, size));
+  if (!memory) return nullptr;
+  if (large) madvise(memory, size, MADV_HUGEPAGE);
+  chunks_.push_back({std::unique_ptr<char, Free>(memory), size});
+  used_ = bytes;
+  return memory;
+}
+
+Arena::Lease::Lease(Arena& arena, std::size_t bytes)
+    : arena_(arena), chunk_(arena.chunk_), used_(arena.used_),
+      data_(arena.allocate((bytes + kLine - 1) / kLine * kLine)) {}
+
+Arena::Lease::~Lease() {
+  arena_.chunk_ = chunk_;
+  arena_.used_ = used_;
+}
+
+}  // namespace einjit

@@ -1,0 +1,194 @@
+#include <algorithm>
+#include <optional>
+
+#include "plan/plan.hpp"
+#include "plan/unit_of_tile.hpp"
+
+namespace einjit {
+namespace {
+
+// The loops that go into a tile's unit: a chain of serial loops, each the only node of its parent,
+// over different labels, none of them summed by the tile (a sum's pieces differ in being first).
+std::optional<TileChain> absorb(const Node& node) {
+  TileChain chain;
+  std::vector<Label> labels;
+  const Node* at = &node;
+  while (const auto* loop = std::get_if<For>(&at->value)) {
+    if (loop->order == Order::parallel || loop->body.size() != 1) return std::nullopt;
+    if (std::ranges::find(labels, loop->label) != labels.end()) return std::nullopt;
+    labels.push_back(loop->label);
+    chain.loops.push_back(loop);
+    at = &loop->body.front();
+  }
+  chain.tile = std::get_if<Tile>(&at->value);
+  if (!chain.tile) return std::nullopt;
+  for (Label l : labels)
+    if (chain.tile->update == Update::output && chain.tile->out.strides[l] == Stride{})
+      return std::nullopt;
+  return chain;
+}
+
+class Planner {
+ public:
+  Planner(const LoopNest& nest, UnitShape shape) : nest_(nest), shape_(shape) {
+    plan_.extents = nest.contraction.extents;
+    plan_.operand_count = nest.first_scratch();
+    plan_.scratch_moves.assign(nest.scratch.size(), {});
+    for (const Buffer& buffer : nest.scratch)
+      plan_.scratch_bytes.push_back(buffer.elements * item_bytes());
+  }
+
+  Plan run() {
+    add(nest_.body);
+    std::vector<LabelRange> ranges;
+    for (std::int64_t extent : plan_.extents) ranges.push_back({0, extent});
+    find_variants(0, static_cast<int>(plan_.nodes.size()), ranges, 0);
+    plan_.is_direct = plan_.nodes.size() == 1 && plan_.nodes[0].kind == PlanNode::Kind::call;
+    return std::move(plan_);
+  }
+
+ private:
+  std::int64_t item_bytes() const { return size_of(nest_.contraction.dtype); }
+
+  // Adds a node whose children `body` adds.
+  template <class Body>
+  void add_node(PlanNode node, const Body& body) {
+    const std::size_t at = plan_.nodes.size();
+    plan_.nodes.push_back(node);
+    body();
+    plan_.nodes[at].end = static_cast<int>(plan_.nodes.size());
+  }
+
+  void add(const Block& block) {
+    for (const Node& node : block) {
+      if (std::optional<TileChain> chain = absorb(node))
+        add_splits(*chain, 0);
+      else if (const auto* loop = std::get_if<For>(&node.value))
+        add_loop(*loop);
+      else
+        add_scratch(std::get<Alloc>(node.value));
+    }
+  }
+
+  void add_loop(const For& loop) {
+    PlanNode node{loop.order == Order::parallel ? PlanNode::Kind::parallel_loop
+                                                : PlanNode::Kind::loop};
+    node.label = loop.label;
+    node.step = loop.step;
+    if (loop.step > 1) node.bit = next_bit_++;
+    cut_.push_back(loop.label);
+    add_node(node, [&] { add(loop.body); });
+    cut_.pop_back();
+  }
+
+  void add_scratch(const Alloc& alloc) {
+    PlanNode node{PlanNode::Kind::scratch};
+    node.index = alloc.buffer - nest_.first_scratch();
+    add_node(node, [&] { add(alloc.body); });
+  }
+
+  // With run-time shapes, each absorbed loop that can have a tail is cut in two before the call.
+  void add_splits(const TileChain& chain, std::size_t depth) {
+    if (depth == chain.loops.size()) return add_call(chain);
+    const For& loop = *chain.loops[depth];
+    if (shape_ == UnitShape::constant || loop.step == 1) return add_splits(chain, depth + 1);
+    PlanNode node{PlanNode::Kind::split};
+    node.label = loop.label;
+    node.step = loop.step;
+    node.bit = next_bit_++;
+    add_node(node, [&] { add_splits(chain, depth + 1); });
+  }
+
+  void add_call(const TileChain& chain) {
+    PlanCall call;
+    auto add_operand = [&](const Ref& ref) {
+      PlanCall::Operand operand{ref.buffer, {}};
+      for (std::size_t l = 0; l < ref.strides.size(); ++l)
+        if (ref.strides[l].outer != 0)
+          operand.moves.push_back({static_cast<Label>(l), ref.strides[l].outer * item_bytes()});
+      call.operands.push_back(std::move(operand));
+    };
+    add_operand(chain.tile->out);
+    for (const Ref& in : chain.tile->in) add_operand(in);
+    if (chain.tile->out.buffer >= nest_.first_scratch()) {
+      auto& moves = plan_.scratch_moves[chain.tile->out.buffer - nest_.first_scratch()];
+      moves.clear();
+      for (const Stride& stride : chain.tile->out.strides)
+        moves.push_back(stride.outer * item_bytes());
+    }
+    if (chain.tile->update == Update::output)
+      for (Label l : cut_)
+        if (nest_.contraction.is_reduced(l)) call.reduced.push_back(l);
+    PlanNode node{PlanNode::Kind::call};
+    node.index = static_cast<int>(plan_.calls.size());
+    plan_.calls.push_back(std::move(call));
+    chains_.push_back(chain);
+    add_node(node, [] {});
+  }
+
+  // Runs through the plan with the distinct pieces of each loop: whole or shorter, first or later.
+  void find_variants(int begin, int end, std::vector<LabelRange>& ranges, std::uint64_t mask) {
+    for (int at = begin; at < end; at = plan_.nodes[at].end) {
+      const PlanNode& node = plan_.nodes[at];
+      if (node.kind == PlanNode::Kind::call)
+        add_variant(node.index, ranges, mask);
+      else if (node.kind == PlanNode::Kind::scratch)
+        find_variants(at + 1, node.end, ranges, mask);
+      else
+        find_pieces(at, ranges, mask);
+    }
+  }
+
+  void find_pieces(int at, std::vector<LabelRange>& ranges, std::uint64_t mask) {
+    const PlanNode node = plan_.nodes[at];
+    const LabelRange whole = ranges[node.label];
+    const std::int64_t full = whole.len / node.step, tail = whole.len % node.step;
+    auto visit = [&](std::int64_t lo, std::int64_t len, std::uint64_t bits) {
+      ranges[node.label] = {whole.lo + lo, len};
+      find_variants(at + 1, node.end, ranges, mask | bits);
+    };
+    if (node.kind == PlanNode::Kind::split) {
+      if (full > 0) visit(0, full * node.step, 0);
+    } else {
+      if (full > 0) visit(0, node.step, 0);
+      if (full > 1 && nest_.contraction.is_reduced(node.label)) visit(node.step, node.step, 0);
+    }
+    if (tail > 0) visit(full * node.step, tail, partial_bit(node));
+    ranges[node.label] = whole;
+  }
+
+  void add_variant(int index, const std::vector<LabelRange>& ranges, std::uint64_t mask) {
+    PlanCall& call = plan_.calls[index];
+    const bool is_first =
+        std::ranges::all_of(call.reduced, [&](Label l) { return ranges[l].lo == 0; });
+    for (const PlanCall::Variant& variant : call.variants)
+      if (variant.mask == mask && variant.is_first == is_first) return;
+    UnitOfTile made = unit_of_tile(nest_, chains_[index], ranges, is_first, shape_);
+    call.variants.push_back(
+        {mask, is_first, std::move(made.unit), std::move(made.slots), nullptr, nullptr});
+  }
+
+  const LoopNest& nest_;
+  UnitShape shape_;
+  Plan plan_;
+  std::vector<TileChain> chains_;  // per call
+  std::vector<Label> cut_;         // labels of the walked loops around
+  int next_bit_ = 0;
+};
+
+}  // namespace
+
+Plan make_plan(const LoopNest& nest, UnitShape shape) { return Planner(nest, shape).run(); }
+
+void load_units(Plan& plan, UnitProvider& provider) {
+  for (PlanCall& call : plan.calls)
+    for (PlanCall::Variant& variant : call.variants) {
+      variant.code = variant.code_without_old = provider.get(variant.unit);
+      if (variant.unit.old != Old::scale_by_beta) continue;
+      Unit without_old = variant.unit;
+      without_old.old = Old::ignore;
+      variant.code_without_old = provider.get(without_old);
+    }
+}
+
+}  // namespace einjit

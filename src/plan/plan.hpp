@@ -1,0 +1,76 @@
+// From a loop nest to something that runs: code units for its tiles, and the loops above them as
+// flat data that run() walks. A new shape of a known kind makes a plan without compiling anything.
+//
+// The loops right above a tile go into the tile's unit. If all of them do, the plan is `direct`:
+// one call. UnitShape::constant bakes every size into the units (for small kernels, where it pays);
+// UnitShape::argument leaves them as slots, and cuts each absorbed loop into its whole pieces and
+// its tail, so that units know of no tails and are shared widely.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "einjit/executor.hpp"
+#include "loop_ir/loop_nest.hpp"
+#include "unit/unit.hpp"
+
+namespace einjit {
+
+enum class UnitShape : std::uint8_t { constant, argument };
+
+struct PlanNode {
+  enum class Kind : std::uint8_t { loop, parallel_loop, split, scratch, call };
+  Kind kind;
+  int end = 0;            // one past this node's subtree; its children follow it
+  Label label = -1;       // loop, split
+  std::int64_t step = 1;  // loop, split
+  int bit = -1;           // loop, split of step > 1: set in the mask while in a shorter piece
+  int index = -1;         // scratch: number of the buffer; call: number of the call
+};
+
+inline std::uint64_t partial_bit(const PlanNode& node) {
+  return node.bit < 0 ? 0 : std::uint64_t{1} << node.bit;
+}
+
+// A tile's calls. Which unit runs depends on the shorter pieces around it and on being first.
+struct PlanCall {
+  struct Move {
+    Label label;
+    std::int64_t bytes;
+  };
+  struct Operand {
+    int buffer;
+    std::vector<Move> moves;  // bytes per unit of lo
+  };
+  struct Variant {
+    std::uint64_t mask;
+    bool is_first;  // on the first pieces of all reduced labels
+    Unit unit;
+    std::vector<std::int64_t> slots;
+    std::shared_ptr<const CompiledUnit> code;
+    std::shared_ptr<const CompiledUnit> code_without_old;  // for beta == 0
+  };
+  std::vector<Operand> operands;    // output first
+  std::vector<Label> reduced;       // reduced labels that loops above cut
+  std::vector<Variant> variants;
+};
+
+struct Plan {
+  std::vector<PlanNode> nodes;
+  std::vector<PlanCall> calls;
+  std::vector<std::int64_t> extents;      // per label
+  std::vector<std::vector<std::int64_t>> scratch_moves;  // per buffer and label: bytes per lo
+  std::vector<std::int64_t> scratch_bytes;
+  int operand_count = 0;  // output and inputs
+  bool is_direct = false;
+};
+
+// Without units: their code is filled in by load_units. `nest` must verify.
+Plan make_plan(const LoopNest& nest, UnitShape shape);
+void load_units(Plan& plan, UnitProvider& provider);
+
+// False if there was no memory for scratch; the output's contents are then undefined.
+bool run(const Plan& plan, char* const* operands, const double* scale, const Executor& executor);
+
+}  // namespace einjit

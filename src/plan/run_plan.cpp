@@ -1,0 +1,159 @@
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "plan/arena.hpp"
+#include "plan/plan.hpp"
+#include "plan/unit_of_tile.hpp"
+
+namespace einjit {
+namespace {
+
+constexpr std::size_t kMaxOperands = 32;  // of one tile
+
+// What the pieces of a parallel loop share.
+struct Run {
+  const Plan& plan;
+  const double* scale;
+  const Executor& executor;
+  bool without_old;  // beta is 0: the output is not read
+  std::atomic<bool> failed = false;
+};
+
+// One worker's state; its arrays lie in the worker's arena.
+struct State {
+  LabelRange* ranges;
+  char** bases;  // per buffer: the element at lo = 0 of all labels
+  std::uint64_t mask = 0;
+  bool in_parallel = false;
+};
+
+std::size_t state_bytes(const Plan& plan) {
+  return plan.extents.size() * sizeof(LabelRange) +
+         (plan.operand_count + plan.scratch_bytes.size()) * sizeof(char*);
+}
+
+State state_in(const Plan& plan, char* memory) {
+  State state{reinterpret_cast<LabelRange*>(memory), nullptr};
+  state.bases = reinterpret_cast<char**>(memory + plan.extents.size() * sizeof(LabelRange));
+  return state;
+}
+
+void walk(Run& run, int begin, int end, State& state);
+
+void call(const Run& run, const PlanCall& call, const State& state) {
+  bool is_first = true;
+  for (Label l : call.reduced) is_first &= state.ranges[l].lo == 0;
+  const PlanCall::Variant* variant = call.variants.data();
+  while (variant->mask != state.mask || variant->is_first != is_first) ++variant;
+  char* pointers[kMaxOperands];
+  for (std::size_t o = 0; o < call.operands.size(); ++o) {
+    char* pointer = state.bases[call.operands[o].buffer];
+    for (const PlanCall::Move& move : call.operands[o].moves)
+      pointer += state.ranges[move.label].lo * move.bytes;
+    pointers[o] = pointer;
+  }
+  const CompiledUnit& code = run.without_old ? *variant->code_without_old : *variant->code;
+  code.run(pointers, variant->slots.data(), run.scale);
+}
+
+// Runs a loop's body on the piece [lo, lo + len) of its label.
+void walk_piece(Run& run, int at, State& state, LabelRange piece) {
+  const PlanNode& node = run.plan.nodes[at];
+  const std::uint64_t mask = state.mask;
+  if (piece.len < node.step) state.mask |= partial_bit(node);
+  state.ranges[node.label] = piece;
+  walk(run, at + 1, node.end, state);
+  state.mask = mask;
+}
+
+void walk_loop(Run& run, int at, State& state) {
+  const PlanNode& node = run.plan.nodes[at];
+  const LabelRange whole = state.ranges[node.label];
+  for (std::int64_t p = 0; p < whole.len; p += node.step)
+    walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p)});
+  state.ranges[node.label] = whole;
+}
+
+void walk_split(Run& run, int at, State& state) {
+  const PlanNode& node = run.plan.nodes[at];
+  const LabelRange whole = state.ranges[node.label];
+  const std::int64_t tail = whole.len % node.step, main = whole.len - tail;
+  if (main > 0) walk_piece(run, at, state, {whole.lo, main});
+  if (tail > 0) walk_piece(run, at, state, {whole.lo + main, tail});
+  state.ranges[node.label] = whole;
+}
+
+void walk_parallel(Run& run, int at, State& state) {
+  struct Argument {
+    Run& run;
+    int at;
+    const State& state;
+  } argument{run, at, state};
+  const PlanNode& node = run.plan.nodes[at];
+  const std::int64_t pieces = (state.ranges[node.label].len + node.step - 1) / node.step;
+  auto body = [](void* data, std::int64_t piece) {
+    auto& [run, at, outer] = *static_cast<Argument*>(data);
+    const PlanNode& node = run.plan.nodes[at];
+    const std::size_t bytes = state_bytes(run.plan);
+    Arena::Lease memory(Arena::of_this_thread(), bytes);
+    if (!memory.data()) {
+      run.failed = true;
+      return;
+    }
+    State state = state_in(run.plan, memory.data());
+    std::memcpy(memory.data(), outer.ranges, bytes);
+    state.mask = outer.mask;
+    state.in_parallel = true;
+    const LabelRange whole = outer.ranges[node.label];
+    const std::int64_t p = piece * node.step;
+    walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p)});
+  };
+  run.executor.run(run.executor.context, pieces, body, &argument);
+}
+
+void walk_scratch(Run& run, int at, State& state) {
+  const PlanNode& node = run.plan.nodes[at];
+  Arena::Lease memory(Arena::of_this_thread(), run.plan.scratch_bytes[node.index]);
+  if (!memory.data()) {
+    run.failed = true;
+    return;
+  }
+  char* base = memory.data();
+  const std::vector<std::int64_t>& moves = run.plan.scratch_moves[node.index];
+  for (std::size_t l = 0; l < moves.size(); ++l) base -= moves[l] * state.ranges[l].lo;
+  state.bases[run.plan.operand_count + node.index] = base;
+  walk(run, at + 1, node.end, state);
+}
+
+void walk(Run& run, int begin, int end, State& state) {
+  for (int at = begin; at < end; at = run.plan.nodes[at].end) {
+    const PlanNode& node = run.plan.nodes[at];
+    switch (node.kind) {
+      case PlanNode::Kind::call: call(run, run.plan.calls[node.index], state); break;
+      case PlanNode::Kind::loop: walk_loop(run, at, state); break;
+      case PlanNode::Kind::split: walk_split(run, at, state); break;
+      case PlanNode::Kind::scratch: walk_scratch(run, at, state); break;
+      case PlanNode::Kind::parallel_loop:
+        // Nested parallel loops do not oversubscribe: the inner ones run in their worker.
+        state.in_parallel ? walk_loop(run, at, state) : walk_parallel(run, at, state);
+        break;
+    }
+  }
+}
+
+}  // namespace
+
+bool run(const Plan& plan, char* const* operands, const double* scale, const Executor& executor) {
+  Run run{plan, scale, executor, scale[1] == 0};
+  Arena::Lease memory(Arena::of_this_thread(), state_bytes(plan));
+  if (!memory.data()) return false;
+  State state = state_in(plan, memory.data());
+  for (std::size_t l = 0; l < plan.extents.size(); ++l) state.ranges[l] = {0, plan.extents[l]};
+  std::copy(operands, operands + plan.operand_count, state.bases);
+  std::fill_n(state.bases + plan.operand_count, plan.scratch_bytes.size(), nullptr);
+  walk(run, 0, static_cast<int>(plan.nodes.size()), state);
+  return !run.failed;
+}
+
+}  // namespace einjit

@@ -1,0 +1,162 @@
+#include "plan/unit_of_tile.hpp"
+
+#include <algorithm>
+
+namespace einjit {
+namespace {
+
+// Strides of a packed buffer up to this depend on the tile's factors only: constants always.
+constexpr std::int64_t kPanelStride = 128;
+
+// A tile variable on its way into the unit: reduced labels that move together are merged first.
+struct Variable {
+  TileVar var;
+  bool is_reduced;
+  std::int64_t length;
+};
+
+class Builder {
+ public:
+  Builder(const LoopNest& nest, const TileChain& chain, const std::vector<LabelRange>& ranges,
+          UnitShape shape)
+      : nest_(nest), chain_(chain), ranges_(ranges), shape_(shape) {
+    refs_.push_back(&chain.tile->out);
+    for (const Ref& in : chain.tile->in) refs_.push_back(&in);
+  }
+
+  UnitOfTile run(bool is_first) {
+    Unit& unit = made_.unit;
+    unit.dtype = nest_.contraction.dtype;
+    if (chain_.tile->update == Update::output) {
+      unit.alpha = nest_.contraction.alpha;
+      unit.old = !is_first                                    ? Old::add
+                 : nest_.contraction.beta == Beta::zero       ? Old::ignore
+                                                              : Old::scale_by_beta;
+    }
+    collect_variables();
+    merge_reduced();
+    for (const Variable& variable : variables_) unit.vars.push_back(unit_var(variable));
+    for (const For* loop : chain_.loops) add_loop(*loop);
+    for (const Ref* ref : refs_) {
+      UnitRef made = unit_ref(*ref);
+      if (ref == refs_[0])
+        unit.out = std::move(made);
+      else
+        unit.in.push_back(std::move(made));
+    }
+    unit.slot_count = static_cast<int>(made_.slots.size());
+    return std::move(made_);
+  }
+
+ private:
+  Size argument(std::int64_t value) {
+    made_.slots.push_back(value);
+    return {0, static_cast<int>(made_.slots.size()) - 1};
+  }
+  Size sized(std::int64_t value) {
+    return shape_ == UnitShape::constant ? Size{value} : argument(value);
+  }
+
+  const For* loop_over(Label label) const {
+    for (const For* loop : chain_.loops)
+      if (loop->label == label) return loop;
+    return nullptr;
+  }
+
+  void collect_variables() {
+    for (const TileVar& var : chain_.tile->vars) {
+      const bool is_reduced = is_reduced_in(*chain_.tile, var);
+      std::int64_t length = ranges_[var.label].len;
+      const For* loop = loop_over(var.label);
+      if (loop) length = std::min(length, loop->step);
+      if (length == 1 && !loop) continue;
+      variables_.push_back({var, is_reduced, length});
+    }
+  }
+
+  // In every operand a step of `outer` is a whole run of `inner`.
+  bool move_together(const Variable& outer, const Variable& inner) const {
+    return std::ranges::all_of(refs_, [&](const Ref* ref) {
+      return ref->strides[outer.var.label].inner ==
+             ref->strides[inner.var.label].inner * inner.length;
+    });
+  }
+
+  void merge_reduced() {
+    for (std::size_t v = 0; v + 1 < variables_.size();) {
+      Variable& outer = variables_[v];
+      Variable& inner = variables_[v + 1];
+      const bool plain = outer.var.role == Role::reduce && inner.var.role == Role::reduce &&
+                         outer.var.factor == 1;
+      if (plain && move_together(outer, inner)) {
+        inner.length *= outer.length;
+        variables_.erase(variables_.begin() + static_cast<long>(v));
+        v = v > 0 ? v - 1 : 0;
+      } else {
+        ++v;
+      }
+    }
+  }
+
+  UnitVar unit_var(const Variable& variable) {
+    UnitVar made;
+    made.role = variable.var.role;
+    made.is_reduced = variable.is_reduced;
+    made.length = variable.length;
+    if (variable.is_reduced) {
+      const std::int64_t trips = variable.length / variable.var.factor;
+      made.length = 0;
+      made.factor = variable.var.factor;
+      made.chains = variable.var.chains;
+      made.trips = trips == 0 ? Size{0} : sized(trips);
+      made.tail = variable.length % variable.var.factor;
+    }
+    return made;
+  }
+
+  void add_loop(const For& loop) {
+    const std::int64_t length = ranges_[loop.label].len;
+    if (length <= loop.step) return;
+    UnitLoop made;
+    made.step = loop.step;
+    made.trips = sized(length / loop.step);
+    made.tail = length % loop.step;
+    for (std::size_t v = 0; v < variables_.size(); ++v)
+      if (variables_[v].var.label == loop.label) made.var = static_cast<int>(v);
+    made_.unit.loops.push_back(made);
+    loops_.push_back(&loop);
+  }
+
+  UnitRef unit_ref(const Ref& ref) {
+    UnitRef made;
+    made.padded = ref.buffer >= nest_.first_scratch();
+    for (const For* loop : loops_) {
+      const std::int64_t stride = ref.strides[loop->label].outer;
+      made.loop_strides.push_back(stride == 0 ? Size{0} : sized(stride));
+    }
+    for (const Variable& variable : variables_) {
+      const std::int64_t stride = ref.strides[variable.var.label].inner;
+      const bool fixed = stride == 0 || stride == 1 || (made.padded && stride <= kPanelStride);
+      made.var_strides.push_back(fixed ? Size{stride} : sized(stride));
+    }
+    return made;
+  }
+
+  const LoopNest& nest_;
+  const TileChain& chain_;
+  const std::vector<LabelRange>& ranges_;
+  UnitShape shape_;
+  std::vector<const Ref*> refs_;
+  std::vector<Variable> variables_;
+  std::vector<const For*> loops_;  // that stay loops
+  UnitOfTile made_;
+};
+
+}  // namespace
+
+UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
+                        const std::vector<LabelRange>& ranges, bool is_first, UnitShape shape) {
+  return Builder(nest, chain, ranges, shape).run(is_first);
+}
+
+}  // namespace einjit

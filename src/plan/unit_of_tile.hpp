@@ -1,0 +1,31 @@
+// The unit of a tile at given ranges: labels and shape taken out, what stays is the key.
+#pragma once
+
+#include <vector>
+
+#include "loop_ir/loop_nest.hpp"
+#include "plan/plan.hpp"
+
+namespace einjit {
+
+struct LabelRange {
+  std::int64_t lo, len;
+};
+
+// A tile and the loops right above it that go into its unit, outermost first.
+struct TileChain {
+  std::vector<const For*> loops;
+  const Tile* tile = nullptr;
+};
+
+struct UnitOfTile {
+  Unit unit;
+  std::vector<std::int64_t> slots;  // the arguments for these ranges
+};
+
+// `ranges` are those around the chain. With UnitShape::argument each absorbed loop's range must be
+// whole pieces or shorter than one.
+UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
+                        const std::vector<LabelRange>& ranges, bool is_first, UnitShape shape);
+
+}  // namespace einjit

@@ -1,0 +1,103 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "schedule/schedule.hpp"
+
+namespace einjit {
+namespace {
+
+class Checker {
+ public:
+  Checker(const Schedule& schedule, const Contraction& c)
+      : schedule_(schedule), c_(c), length_(c.extents) {}
+
+  Result<void> run() {
+    if (auto done = check_tile(); !done) return done;
+    for (const auto& item : schedule_.outer) {
+      auto done = std::visit([&](const auto& i) { return check_item(i); }, item);
+      if (!done) return done;
+    }
+    return check_covered();
+  }
+
+ private:
+  std::unexpected<Diagnostic> fail(std::string message) const {
+    return std::unexpected(Diagnostic{"schedule: " + std::move(message)});
+  }
+  const std::string& name(Label l) const { return c_.names[l]; }
+  const TileVar* tile_var(Label l) const {
+    const auto it = std::ranges::find(schedule_.tile, l, &TileVar::label);
+    return it == schedule_.tile.end() ? nullptr : &*it;
+  }
+
+  Result<void> check_tile() const {
+    int vectors = 0;
+    for (const TileVar& var : schedule_.tile) {
+      if (tile_var(var.label) != &var)
+        return fail(fmt::format("label '{}' stands twice in the tile", name(var.label)));
+      vectors += var.role == Role::vec;
+      if (var.role == Role::reduce && !c_.is_reduced(var.label))
+        return fail(fmt::format("'{}' is an output label: it cannot be reduced", name(var.label)));
+      if (var.role == Role::unroll && c_.is_reduced(var.label))
+        return fail(fmt::format("'{}' is summed: its role is 'reduce' or 'vec'", name(var.label)));
+      if (var.factor > 4096 || var.chains > 64) return fail("a factor is unreasonably large");
+    }
+    if (vectors > 1) return fail("at most one tile variable may be 'vec'");
+    return {};
+  }
+
+  Result<void> check_item(const LoopSpec& loop) {
+    if (loop.order == Order::parallel && c_.is_reduced(loop.label))
+      return fail(fmt::format("'{}' is summed: its loop cannot be parallel", name(loop.label)));
+    if (c_.extents[loop.label] == 0) return fail("a loop over an empty label");
+    const TileVar* var = tile_var(loop.label);
+    const bool panel = var && var->role != Role::reduce && is_packed_inside(loop.label);
+    if (panel && loop.step % var->factor != 0)
+      return fail(fmt::format("the step of '{}' must be a multiple of its panel's width {}",
+                              name(loop.label), var->factor));
+    length_[loop.label] = std::min(length_[loop.label], loop.step);
+    return {};
+  }
+
+  bool is_packed_inside(Label l) const {
+    return std::ranges::any_of(schedule_.outer, [&](const auto& item) {
+      const auto* pack = std::get_if<PackSpec>(&item);
+      return pack && c_.in[pack->operand].strides[l] != 0;
+    });
+  }
+
+  Result<void> check_item(const PackSpec& pack) {
+    if (pack.operand >= static_cast<int>(c_.in.size()))
+      return fail(fmt::format("there is no operand in{}", pack.operand));
+    if (packed_ & 1u << pack.operand)
+      return fail(fmt::format("in{} is packed twice", pack.operand));
+    packed_ |= 1u << pack.operand;
+    return {};
+  }
+
+  Result<void> check_covered() const {
+    for (Label l = 0; l < c_.label_count(); ++l) {
+      const TileVar* var = tile_var(l);
+      if (!var && length_[l] > 1)
+        return fail(fmt::format("label '{}' is neither in the tile nor cut to 1", name(l)));
+      if (var && var->role != Role::reduce && !c_.is_reduced(l) && length_[l] > var->factor)
+        return fail(fmt::format("label '{}' has pieces of {}, more than the tile's {}", name(l),
+                                length_[l], var->factor));
+    }
+    return {};
+  }
+
+  const Schedule& schedule_;
+  const Contraction& c_;
+  std::vector<std::int64_t> length_;
+  unsigned packed_ = 0;
+};
+
+}  // namespace
+
+Result<void> check(const Schedule& schedule, const Contraction& contraction) {
+  return Checker(schedule, contraction).run();
+}
+
+}  // namespace einjit

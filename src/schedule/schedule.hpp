@@ -1,0 +1,70 @@
+// Floor 5: the schedule, plain data that says in which order and in which pieces a contraction is
+// computed. It prints, parses back, compares, and a person may edit it.
+//
+//   loop k 256            the range of k is cut into pieces of 256, one after the other
+//   pack in1              in1's part of the current ranges is copied into a packed buffer
+//   loop i 168 parallel   pieces that may run at the same time
+//   pack in0
+//   loop j 32
+//   loop i 14
+//   tile j vec 32, i unroll 14, k reduce
+//
+// Loops narrow a label's range; the tile computes all that is left of every label it names, in
+// registers: `vec` lies across SIMD lanes, `unroll` in separate accumulators, `reduce` is summed in
+// a loop. A number after `reduce` unrolls that loop; `chains` spreads it over that many sets of
+// accumulators. A label the tile does not name must have been narrowed to 1.
+//
+// A packed buffer holds the operand's labels in the order [others][vec or unroll label / factor]
+// [reduced labels][vec or unroll label % factor], the last contiguous.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "index_ir/contraction.hpp"
+
+namespace einjit {
+
+enum class Order : std::uint8_t { serial, parallel };
+
+struct LoopSpec {
+  Label label;
+  std::int64_t step;
+  Order order = Order::serial;
+  bool operator==(const LoopSpec&) const = default;
+};
+
+struct PackSpec {
+  int operand;  // input number
+  bool operator==(const PackSpec&) const = default;
+};
+
+enum class Role : std::uint8_t { vec, unroll, reduce };
+
+struct TileVar {
+  Label label;
+  Role role;
+  std::int64_t factor = 1;  // vec, unroll: the most elements; reduce: steps unrolled
+  int chains = 1;           // reduce: separate sets of accumulators
+  bool operator==(const TileVar&) const = default;
+};
+
+struct Schedule {
+  std::vector<std::variant<LoopSpec, PackSpec>> outer;  // outermost first
+  std::vector<TileVar> tile;
+  bool operator==(const Schedule&) const = default;
+};
+
+std::string to_string(const Schedule& schedule, const Contraction& contraction);
+
+// Parses to_string's text (also with ';' for newlines). Checks names and numbers only; what the
+// schedule means is checked by check().
+Result<Schedule> parse_schedule(std::string_view text, const Contraction& contraction);
+
+// Whether the schedule computes the contraction: every label covered, packs well placed, parallel
+// loops over output labels only.
+Result<void> check(const Schedule& schedule, const Contraction& contraction);
+
+}  // namespace einjit

@@ -1,0 +1,83 @@
+#include "einjit/target.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+namespace einjit {
+namespace {
+
+// A cache size in bytes as the kernel tells it ("1024K"), or the fallback.
+std::int64_t cache_bytes(int index, std::int64_t fallback) {
+  std::ifstream file(fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}/size", index));
+  std::int64_t size = 0;
+  char unit = 0;
+  if (!(file >> size)) return fallback;
+  file >> unit;
+  return size * (unit == 'M' ? 1 << 20 : unit == 'K' ? 1 << 10 : 1);
+}
+
+}  // namespace
+
+const char* name_of(Isa isa) {
+  switch (isa) {
+    case Isa::x86_64_v2: return "x86-64-v2";
+    case Isa::x86_64_v3: return "x86-64-v3";
+    case Isa::x86_64_v4: return "x86-64-v4";
+    case Isa::aarch64: return "aarch64";
+  }
+  return "?";
+}
+
+Target Target::generic(Isa isa) {
+  Target target;
+  target.isa = isa;
+  switch (isa) {
+    case Isa::x86_64_v2:
+    case Isa::aarch64:
+      target.vector_bytes = 16;
+      target.vector_registers = isa == Isa::aarch64 ? 32 : 16;
+      break;
+    case Isa::x86_64_v3: break;
+    case Isa::x86_64_v4:
+      target.vector_bytes = 64;
+      target.vector_registers = 32;
+      target.l2_bytes = 1 << 20;
+      break;
+  }
+  return target;
+}
+
+Target Target::host() {
+  Isa isa = Isa::x86_64_v2;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                  __builtin_cpu_supports("bmi2");
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  isa = v4 ? Isa::x86_64_v4 : v3 ? Isa::x86_64_v3 : Isa::x86_64_v2;
+#elif defined(__aarch64__)
+  isa = Isa::aarch64;
+#endif
+  Target target = generic(isa);
+#if defined(__x86_64__)
+  // AMD before Zen 5 runs a 512-bit operation as two halves: one FMA and one load a cycle.
+  if (v4 && __builtin_cpu_is("amd")) target.fma_per_cycle = target.loads_per_cycle = 1;
+#endif
+  target.l1_bytes = cache_bytes(0, target.l1_bytes);
+  target.l2_bytes = cache_bytes(2, target.l2_bytes);
+  target.l3_bytes = cache_bytes(3, target.l3_bytes);
+  return target;
+}
+
+std::string Target::to_string() const {
+  return fmt::format("{} vector {}x{} fma {}/{} loads {} l1 {} l2 {} l3 {}", name_of(isa),
+                     vector_registers, vector_bytes, fma_per_cycle, fma_latency, loads_per_cycle,
+                     l1_bytes, l2_bytes, l3_bytes);
+}
+
+}  // namespace einjit

@@ -1,0 +1,43 @@
+#include "unit/unit.hpp"
+
+#include <fmt/format.h>
+
+namespace einjit {
+namespace {
+
+std::string text_of(const Size& size) {
+  return size.is_constant() ? fmt::format("{}", size.value) : fmt::format("%{}", size.slot);
+}
+
+std::string text_of(const UnitRef& ref) {
+  std::string text = ref.padded ? "padded[" : "[";
+  for (const Size& stride : ref.loop_strides) text += text_of(stride) + " ";
+  text += "|";
+  for (const Size& stride : ref.var_strides) text += " " + text_of(stride);
+  return text + "]";
+}
+
+}  // namespace
+
+std::string Unit::key() const {
+  std::string text = fmt::format("{} alpha {} old {}", name_of(dtype),
+                                 alpha == Alpha::one ? "1" : "run-time",
+                                 old == Old::ignore ? "ignored" : old == Old::add ? "added" : "beta");
+  for (const UnitLoop& loop : loops)
+    text += fmt::format("; for {} step {} tail {} var {}", text_of(loop.trips), loop.step,
+                        loop.tail, loop.var);
+  for (const UnitVar& var : vars) {
+    const char* role = var.role == Role::vec ? "vec" : var.role == Role::unroll ? "unroll" : "reduce";
+    text += fmt::format("; {}", role);
+    if (var.is_reduced)
+      text += fmt::format(" sum {}x{}+{} chains {}", text_of(var.trips), var.factor, var.tail,
+                          var.chains);
+    else
+      text += fmt::format(" {}", var.length);
+  }
+  text += "; out" + text_of(out);
+  for (const UnitRef& ref : in) text += " in" + text_of(ref);
+  return text;
+}
+
+}  // namespace einjit

@@ -1,0 +1,100 @@
+// A code unit: what is compiled at once, shared between shapes and cached by its own key.
+//
+// A unit is one tile of the loop IR under a chain of loops, stripped of labels and shape: steps,
+// factors, roles, tails and unit strides are part of the key; every other number is either a
+// constant (a fully specialised unit) or an argument ("slot") given at each call. So a micro-kernel
+// with its run-time k, leading dimensions and trip counts serves every shape.
+//
+// Calling convention: run(pointers, slots, scale). pointers[0] is the output's element at the first
+// point, pointers[1 + k] input k's; slots[s] the run-time sizes; scale = {alpha, beta}.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "einjit/target.hpp"
+#include "index_ir/contraction.hpp"
+#include "schedule/schedule.hpp"
+
+namespace einjit {
+
+// A constant, or the number of the argument that holds it.
+struct Size {
+  std::int64_t value = 0;
+  int slot = -1;
+  bool is_constant() const { return slot < 0; }
+  bool is(std::int64_t constant) const { return slot < 0 && value == constant; }
+  bool operator==(const Size&) const = default;
+};
+
+// A loop around the tile: `trips` whole pieces of `step`, then one of `tail` (0: none). It cuts
+// tile variable `var` (-1: a label that is not in the tile, of step 1).
+struct UnitLoop {
+  std::int64_t step = 1;
+  Size trips;
+  std::int64_t tail = 0;
+  int var = -1;
+  bool operator==(const UnitLoop&) const = default;
+};
+
+// A tile variable. In registers (not reduced): `length` elements, or what its loop leaves.
+// Reduced: `trips` steps of `factor`, then `tail` (< factor) more.
+struct UnitVar {
+  Role role = Role::unroll;
+  bool is_reduced = false;
+  std::int64_t length = 1;
+  std::int64_t factor = 1;
+  Size trips;
+  std::int64_t tail = 0;
+  int chains = 1;
+  bool operator==(const UnitVar&) const = default;
+};
+
+// Strides in elements: per loop for whole positions, per variable inside the box. A padded buffer
+// may be read (not written) up to whole vectors.
+struct UnitRef {
+  std::vector<Size> loop_strides;
+  std::vector<Size> var_strides;
+  bool padded = false;
+  bool operator==(const UnitRef&) const = default;
+};
+
+// What a store does with the old value of the output.
+enum class Old : std::uint8_t { ignore, add, scale_by_beta };
+
+struct Unit {
+  DType dtype = DType::f32;
+  Alpha alpha = Alpha::one;
+  Old old = Old::ignore;
+  std::vector<UnitLoop> loops;  // outermost first
+  std::vector<UnitVar> vars;
+  UnitRef out;
+  std::vector<UnitRef> in;
+  int slot_count = 0;
+
+  // A readable text, equal exactly for equal units.
+  std::string key() const;
+  bool operator==(const Unit&) const = default;
+};
+
+using UnitFunction = void (*)(char* const* pointers, const std::int64_t* slots,
+                              const double* scale);
+
+// A unit's machine code, kept alive by whoever may call it.
+class CompiledUnit {
+ public:
+  virtual ~CompiledUnit() = default;
+  UnitFunction run = nullptr;
+  std::int64_t code_bytes = 0;
+};
+
+// Who turns units into code: compiles, finds in memory, or (later) loads from disk. Thread-safe.
+class UnitProvider {
+ public:
+  virtual ~UnitProvider() = default;
+  virtual std::shared_ptr<const CompiledUnit> get(const Unit& unit) = 0;
+};
+
+}  // namespace einjit
