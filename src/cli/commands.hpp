@@ -1,0 +1,36 @@
+// The subcommands of the program; each returns the exit status and throws Error for user mistakes.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "einjit/einjit.hpp"
+#include "cli/tensor.hpp"
+
+namespace einjit {
+
+struct EvalArguments {
+  std::string expression;
+  std::vector<std::string> inputs;  // .npy files
+  std::string output;               // .npy file; empty: print
+};
+int run_eval(const EvalArguments& arguments);
+
+struct ExplainArguments {
+  std::string expression;
+  std::string shapes;    // "64x128,128x32", "" for one scalar
+  std::string dtype = "f32";
+  std::string stage = "schedule";
+  std::string schedule;  // text, or empty
+  std::string target;    // an ISA's name; empty: this machine
+  bool timings = false;
+};
+int run_explain(const ExplainArguments& arguments);
+
+int run_repl();
+
+// Compiles and runs an expression over tensors with the standard engine.
+Tensor evaluate(const std::string& expression, const std::vector<Tensor>& operands,
+                const Scale& scale = {}, const CompileOptions& options = {});
+
+}  // namespace einjit
