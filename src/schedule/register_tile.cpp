@@ -110,6 +110,13 @@ class Enumerator {
   // do not fit the cache, or whose strides fall into few sets of it.
   unsigned packing(const RegisterTile& tile) const {
     if (c_.in.size() != 2 || tile.vec < 0 || c_.is_reduced(tile.vec) || reduced_.empty()) return 0;
+    // Panels serve tiles of two sides: the vec label in one operand, the unroll label in the other.
+    auto in_both = [&](Label l) { return c_.in[0].strides[l] != 0 && c_.in[1].strides[l] != 0; };
+    if (in_both(tile.vec)) return 0;
+    if (tile.unroll >= 0) {
+      const std::size_t vec_operand = c_.in[0].strides[tile.vec] != 0 ? 0 : 1;
+      if (in_both(tile.unroll) || c_.in[vec_operand].strides[tile.unroll] != 0) return 0;
+    }
     unsigned packed = 0;
     for (std::size_t k = 0; k < 2; ++k) {
       const Access& a = c_.in[k];
