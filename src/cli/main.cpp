@@ -66,7 +66,7 @@ int run_program(std::vector<std::string> arguments) {
   }
   if (eval_command->parsed()) return einjit::run_eval(eval);
   if (explain_command->parsed()) return einjit::run_explain(explain);
-  (void)repl_command;
+  if (repl_command->parsed()) return einjit::run_repl();
   return 0;
 }
 

@@ -35,7 +35,7 @@ Tensor contiguous(const Tensor& tensor, DType dtype);
 
 // Calls f(offset) for every element in row-major order of the extents.
 template <class F>
-void for_each_element(const Layout& layout, const F& f) {
+void for_each_element(const Layout& layout, F&& f) {
   if (layout.element_count() == 0) return;
   std::vector<std::int64_t> at(layout.extents.size(), 0);
   std::int64_t offset = 0;
