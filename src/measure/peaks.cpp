@@ -14,20 +14,18 @@ namespace {
 constexpr int kChains = 12;         // enough to hide any FMA's latency
 constexpr int kSteps = 20000;
 
-// One loop of independent multiply-adds for a vector type; the operation count is returned.
+// One loop of independent multiply-adds for a vector type; the operation count is returned. The
+// chains are single variables: in an array GCC would keep them in memory.
 template <class V>
-[[gnu::always_inline]] inline double fma_loop(V seed) {
-  V sums[kChains];
-  for (int c = 0; c < kChains; ++c) sums[c] = seed * static_cast<float>(c);
-  const V factor = seed * 0.5f;
-  for (int s = 0; s < kSteps; ++s)
-#pragma GCC unroll 12
-    for (int c = 0; c < kChains; ++c) {
-      sums[c] = sums[c] * factor + seed;
-      asm volatile("" : "+v"(sums[c]));
-    }
-  for (int c = 1; c < kChains; ++c) sums[0] += sums[c];
-  asm volatile("" : : "v"(sums[0]));
+[[gnu::always_inline]] inline double fma_loop(V x) {
+  V a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
+  const V y = x * 0.5f;
+  for (int s = 0; s < kSteps; ++s) {
+    a = a * y + x, b = b * y + x, c = c * y + x, d = d * y + x, e = e * y + x, f = f * y + x;
+    g = g * y + x, h = h * y + x, i = i * y + x, j = j * y + x, k = k * y + x, l = l * y + x;
+    asm volatile("" : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i),
+                      "+v"(j), "+v"(k), "+v"(l));
+  }
   return 2.0 * kSteps * kChains * sizeof(V);
 }
 
