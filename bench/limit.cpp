@@ -22,28 +22,50 @@ std::shared_ptr<char> touched(std::int64_t bytes) {
 }
 
 #if defined(__x86_64__)
-// Lines read and written in proportion, a few streams at a time.
-template <bool kNonTemporal>
-[[gnu::target("avx512f")]] void stream(const char* from, std::int64_t read, char* to, std::int64_t written) {
-  __m512i sum = _mm512_setzero_si512(), sum2 = sum;
-  const std::int64_t rounds = std::max(read, written) / (4 * kLine) + 1;
-  std::int64_t r = 0, w = 0;
-  for (std::int64_t round = 1; round <= rounds; ++round) {
-    const std::int64_t read_to = read / kLine * round / rounds, write_to = written / kLine * round / rounds;
-    for (; r + 1 < read_to; r += 2) {
-      sum = _mm512_or_si512(sum, _mm512_load_si512(from + r * kLine));
-      sum2 = _mm512_or_si512(sum2, _mm512_load_si512(from + r * kLine + kLine));
-    }
-    for (; r < read_to; ++r) sum = _mm512_or_si512(sum, _mm512_load_si512(from + r * kLine));
-    for (; w < write_to; ++w) {
-      if (kNonTemporal)
-        _mm512_stream_si512(reinterpret_cast<__m512i*>(to + w * kLine), sum2);
-      else
-        _mm512_store_si512(to + w * kLine, sum2);
-    }
+[[gnu::target("avx512f")]] inline __m512i read_lines(const char*& from, std::int64_t lines,
+                                                     __m512i sum) {
+  __m512i a = sum, b = sum, c = sum, d = sum;
+  std::int64_t i = 0;
+  for (; i + 4 <= lines; i += 4, from += 4 * kLine) {
+    a = _mm512_or_si512(a, _mm512_load_si512(from));
+    b = _mm512_or_si512(b, _mm512_load_si512(from + kLine));
+    c = _mm512_or_si512(c, _mm512_load_si512(from + 2 * kLine));
+    d = _mm512_or_si512(d, _mm512_load_si512(from + 3 * kLine));
   }
+  for (; i < lines; ++i, from += kLine) a = _mm512_or_si512(a, _mm512_load_si512(from));
+  return _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d));
+}
+
+template <bool kNonTemporal>
+[[gnu::target("avx512f")]] inline void write_lines(char*& to, std::int64_t lines, __m512i value) {
+  for (std::int64_t i = 0; i < lines; ++i, to += kLine) {
+    if (kNonTemporal)
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(to), value);
+    else
+      _mm512_store_si512(to, value);
+  }
+}
+
+// Turns of up to 32 lines read, then written, in proportion to the whole.
+template <bool kNonTemporal>
+[[gnu::target("avx512f")]] void stream(const char* from, std::int64_t read, char* to,
+                                       std::int64_t written) {
+  constexpr std::int64_t kTurn = 32;
+  std::int64_t read_left = (read + kLine - 1) / kLine, write_left = (written + kLine - 1) / kLine;
+  const std::int64_t turns = std::max(read_left, write_left) / kTurn;
+  __m512i sum = _mm512_setzero_si512();
+  if (turns > 0) {
+    const std::int64_t reads = read_left / turns, writes = write_left / turns;
+    for (std::int64_t turn = 0; turn < turns; ++turn) {
+      sum = read_lines(from, reads, sum);
+      write_lines<kNonTemporal>(to, writes, sum);
+    }
+    read_left -= turns * reads;
+    write_left -= turns * writes;
+  }
+  sum = read_lines(from, read_left, sum);
+  write_lines<kNonTemporal>(to, write_left, sum);
   if (kNonTemporal) _mm_sfence();
-  sum = _mm512_or_si512(sum, sum2);
   asm volatile("" : : "v"(sum) : "memory");
 }
 #endif

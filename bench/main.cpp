@@ -32,7 +32,8 @@ std::vector<Row> select(const std::vector<std::string>& suites, const std::strin
   const std::regex pattern(filter);
   for (const std::string& suite : suites)
     for (Row& row : rows_of(suite))
-      if (filter.empty() || std::regex_search(row.name + " " + row.expression, pattern)) rows.push_back(std::move(row));
+      if (filter.empty() || std::regex_search(row.name + " " + row.expression, pattern))
+        rows.push_back(std::move(row));
   return rows;
 }
 
@@ -43,29 +44,37 @@ int run(int argc, char** argv) {
   Settings settings;
   app.add_option("suites", suites, "gemm small batched skinny tccg memory compile")->required();
   app.add_option("--filter", filter, "only rows whose name or expression matches");
-  app.add_option("--threads", settings.threads, "threads (einjit runs on one so far)")->check(CLI::Range(1, 64));
+  app.add_option("--threads", settings.threads, "threads (einjit runs on one so far)")
+      ->check(CLI::Range(1, 64));
   app.add_option("--json", json_file, "write the rows to this file");
-  app.add_option("--repetitions", settings.repetitions, "per contestant, interleaved")->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--repetitions", settings.repetitions, "per contestant, interleaved")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   const std::vector<Row> rows = select(suites, filter);
   if (settings.threads == 1) pin_to_first_core();
 
   int none = 4;
-  std::string name = "bench", interleave = "--benchmark_enable_random_interleaving=true", all = "--benchmark_filter=.",
-              time = "--benchmark_min_time=0.02";
+  std::string name = "bench", interleave = "--benchmark_enable_random_interleaving=true",
+              all = "--benchmark_filter=.", time = "--benchmark_min_time=0.02";
   char* arguments[] = {name.data(), interleave.data(), all.data(), time.data(), nullptr};
   benchmark::Initialize(&none, arguments);
 
   const PeerSet peers = load_peers(settings.threads);
   std::string why;
-  const bool wants_numpy = std::ranges::any_of(suites, [](const std::string& s) { return s == "small" || s == "memory"; });
+  const bool wants_numpy = std::ranges::any_of(
+      suites, [](const std::string& s) { return s == "small" || s == "memory"; });
   std::unique_ptr<NumpyPeer> numpy;
   if (wants_numpy) numpy = NumpyPeer::start(EINJIT_NUMPY_SCRIPT, why);
   Report report(peers, numpy.get(), why, settings);
   report.print_head();
   for (const Row& row : rows)
-    report.add(row.suite == "compile" ? measure_compile(row)
-                                      : measure_row(row, peers, row.suite == "small" || row.suite == "memory" ? numpy.get() : nullptr, settings));
+    report.add(
+        row.suite == "compile"
+            ? measure_compile(row)
+            : measure_row(row, peers,
+                          row.suite == "small" || row.suite == "memory" ? numpy.get() : nullptr,
+                          settings));
   report.print_summary();
   if (!json_file.empty()) {
     std::ofstream file(json_file);

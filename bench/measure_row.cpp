@@ -25,7 +25,8 @@ class Collector : public benchmark::BenchmarkReporter {
   void ReportRuns(const std::vector<Run>& runs) override {
     for (const Run& run : runs)
       if (run.run_type == Run::RT_Iteration && run.iterations > 0)
-        samples[run.run_name.function_name].push_back(run.real_accumulated_time / static_cast<double>(run.iterations));
+        samples[run.run_name.function_name].push_back(run.real_accumulated_time /
+                                                      static_cast<double>(run.iterations));
   }
   double median(const std::string& name) {
     std::vector<double>& s = samples.at(name);
@@ -41,8 +42,11 @@ struct Arrays {
   std::vector<void*> pointers;  // output first
 
   void add(const Layout& layout, std::mt19937& random) {
-    const std::int64_t bytes = std::max<std::int64_t>(layout.footprint(), 1) * size_of(layout.dtype);
-    memory.emplace_back(static_cast<char*>(std::aligned_alloc(64, static_cast<std::size_t>((bytes + 63) / 64 * 64))), std::free);
+    const std::int64_t bytes =
+        std::max<std::int64_t>(layout.footprint(), 1) * size_of(layout.dtype);
+    memory.emplace_back(static_cast<char*>(std::aligned_alloc(
+                            64, static_cast<std::size_t>((bytes + 63) / 64 * 64))),
+                        std::free);
     for (std::int64_t i = 0; i < layout.footprint(); ++i) {
       const double value = static_cast<double>(random() % 17) / 16 - 0.5;
       if (layout.dtype == DType::f32)
@@ -55,9 +59,12 @@ struct Arrays {
 };
 
 void add_contestant(const std::string& name, const Settings& settings, std::function<void()> run) {
-  benchmark::RegisterBenchmark(name.c_str(), [run](benchmark::State& state) {
-    for (auto _ : state) run();
-  })->Repetitions(settings.repetitions)->MinTime(settings.seconds);
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [run](benchmark::State& state) {
+                                 for (auto _ : state) run();
+                               })
+      ->Repetitions(settings.repetitions)
+      ->MinTime(settings.seconds);
 }
 
 struct Work {
@@ -65,9 +72,12 @@ struct Work {
 };
 Work work_of(const Row& row, const Contraction& c, const Layout& output) {
   Work work{c.point_count() * 2, 0, 0};
-  if (c.in.size() == 1) work.flops = c.point_count() * (c.point_count() > static_cast<double>(output.element_count()) ? 1 : 0);
+  if (c.in.size() == 1)
+    work.flops =
+        c.point_count() * (c.point_count() > static_cast<double>(output.element_count()) ? 1 : 0);
   const auto item = static_cast<double>(size_of(row.dtype));
-  for (const Layout& layout : row.operands) work.read += item * static_cast<double>(std::min(layout.element_count(), layout.footprint()));
+  for (const Layout& layout : row.operands)
+    work.read += item * static_cast<double>(std::min(layout.element_count(), layout.footprint()));
   // A diagonal is less than its matrix: count what the contraction touches.
   double touched = 0;
   for (const Access& access : c.in) {
@@ -98,7 +108,8 @@ const PeerTime* RowResult::best_peer() const {
   return it == peers.end() ? nullptr : &*it;
 }
 
-RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy, const Settings& settings) {
+RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
+                      const Settings& settings) {
   CompileOptions options;
   options.output = row.output;
   const Kernel kernel = Engine::standard().compile(row.expression, row.operands, options);
@@ -110,13 +121,24 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy, co
   const Work work = work_of(row, c, kernel.output());
   // Huge rows run once a repetition anyway; fewer repetitions keep a suite short.
   Settings chosen = settings;
-  if (work.flops > 5e9 || work.read + work.written > 5e8) chosen.repetitions = std::max(3, settings.repetitions / 2);
+  if (work.flops > 5e9 || work.read + work.written > 5e8)
+    chosen.repetitions = std::max(3, settings.repetitions / 2);
 
   benchmark::ClearRegisteredBenchmarks();
-  add_contestant("einjit", chosen, [&kernel, pointers = arrays.pointers.data()] { (void)kernel.run(pointers); });
+  add_contestant("einjit", chosen,
+                 [&kernel, pointers = arrays.pointers.data()] { (void)kernel.run(pointers); });
   const std::int64_t cache = Target::host().l2_bytes * 2;
-  add_contestant("stream", chosen, streaming_loop(static_cast<std::int64_t>(work.read), static_cast<std::int64_t>(work.written), cache));
-  RowResult result{row, settings.threads, 0, pairwise_flops(kernel, c, work.flops), work.read + work.written, 0, 0, {}};
+  add_contestant("stream", chosen,
+                 streaming_loop(static_cast<std::int64_t>(work.read),
+                                static_cast<std::int64_t>(work.written), cache));
+  RowResult result{row,
+                   settings.threads,
+                   0,
+                   pairwise_flops(kernel, c, work.flops),
+                   work.read + work.written,
+                   0,
+                   0,
+                   {}};
   result.peak_gflops = measure_fma_peak(row.dtype);
   for (const auto& peer : peers.peers) {
     PeerRun run = peer_contraction(*peer, c, arrays.pointers);
@@ -125,16 +147,22 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy, co
     result.peers.push_back({peer->name, run.how, 0});
   }
   if (numpy) {
-    benchmark::RegisterBenchmark("numpy", [&](benchmark::State& state) {
-      for (auto _ : state) state.SetIterationTime(numpy->time(row, chosen.seconds));
-    })->Repetitions(std::max(1, chosen.repetitions / 2))->Iterations(1)->UseManualTime();
+    benchmark::RegisterBenchmark("numpy",
+                                 [&](benchmark::State& state) {
+                                   for (auto _ : state)
+                                     state.SetIterationTime(numpy->time(row, chosen.seconds));
+                                 })
+        ->Repetitions(std::max(1, chosen.repetitions / 2))
+        ->Iterations(1)
+        ->UseManualTime();
     result.peers.push_back({"numpy", "einsum", 0});
   }
   Collector collector;
   benchmark::RunSpecifiedBenchmarks(&collector, ".");
   result.seconds = collector.median("einjit");
   result.peak_gflops = std::max(result.peak_gflops, measure_fma_peak(row.dtype));
-  result.limit_seconds = std::max(result.flops / (result.peak_gflops * 1e9), collector.median("stream"));
+  result.limit_seconds =
+      std::max(result.flops / (result.peak_gflops * 1e9), collector.median("stream"));
   for (PeerTime& peer : result.peers) peer.seconds = collector.median(peer.name);
   return result;
 }
@@ -148,7 +176,8 @@ RowResult measure_compile(const Row& row) {
     (void)engine.compile("->", std::span(&scalar, 1));
     const auto start = std::chrono::steady_clock::now();
     (void)engine.compile(row.expression, row.operands);
-    samples.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    samples.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   std::ranges::sort(samples);
   return {row, 1, samples[2], 0, 0, 0, 0, {}};

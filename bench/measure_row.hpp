@@ -21,8 +21,8 @@ struct RowResult {
   Row row;
   int threads;
   double seconds, flops, bytes;
-  double peak_gflops;      // measured in this row's run
-  double limit_seconds;    // max of flops at the peak and the streaming loop's time
+  double peak_gflops;    // measured in this row's run
+  double limit_seconds;  // max of flops at the peak and the streaming loop's time
   std::vector<PeerTime> peers;
   const PeerTime* best_peer() const;
 };
@@ -30,10 +30,11 @@ struct RowResult {
 struct Settings {
   int threads = 1;
   int repetitions = 7;
-  double seconds = 0.02;   // of one repetition
+  double seconds = 0.02;  // of one repetition
 };
 
-RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy, const Settings& settings);
+RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
+                      const Settings& settings);
 
 // The cold compile of a row: median over fresh engines.
 RowResult measure_compile(const Row& row);

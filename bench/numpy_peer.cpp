@@ -52,7 +52,9 @@ std::string NumpyPeer::read_line() {
 }
 
 double NumpyPeer::time(const Row& row, double seconds) {
-  nlohmann::json request{{"expr", row.expression}, {"dtype", row.dtype == einjit::DType::f32 ? "float32" : "float64"}, {"seconds", seconds}};
+  nlohmann::json request{{"expr", row.expression},
+                         {"dtype", row.dtype == einjit::DType::f32 ? "float32" : "float64"},
+                         {"seconds", seconds}};
   request["shapes"] = request["strides"] = nlohmann::json::array();
   for (const einjit::Layout& operand : row.operands) {
     request["shapes"].push_back(operand.extents);

@@ -24,7 +24,8 @@ std::string cpu_name() {
 
 std::string shapes_of(const Row& row) {
   std::vector<std::string> shapes;
-  for (const Layout& layout : row.operands) shapes.push_back(fmt::format("{}", fmt::join(layout.extents, "x")));
+  for (const Layout& layout : row.operands)
+    shapes.push_back(fmt::format("{}", fmt::join(layout.extents, "x")));
   return fmt::format("{}", fmt::join(shapes, ","));
 }
 
@@ -34,28 +35,43 @@ std::string time_text(double seconds) {
   return fmt::format("{:.2f} ms", seconds * 1e3);
 }
 
-double fraction(const RowResult& r) { return r.limit_seconds > 0 ? r.limit_seconds / r.seconds : 0; }
+double fraction(const RowResult& r) {
+  return r.limit_seconds > 0 ? r.limit_seconds / r.seconds : 0;
+}
 double ratio(const RowResult& r) { return r.best_peer() ? r.best_peer()->seconds / r.seconds : 0; }
 
 }  // namespace
 
-Report::Report(const PeerSet& peers, const NumpyPeer* numpy, std::string no_numpy, const Settings& settings)
+Report::Report(const PeerSet& peers, const NumpyPeer* numpy, std::string no_numpy,
+               const Settings& settings)
     : peers_(peers), numpy_(numpy), no_numpy_(std::move(no_numpy)), settings_(settings) {
   const Target target = Target::host();
-  machine_ = {cpu_name(), measure_fma_peak(DType::f32), measure_fma_peak(DType::f64),
-              measure_bandwidth(Traffic::read, target.l1_bytes / 2), measure_bandwidth(Traffic::read, target.l2_bytes / 2),
-              measure_bandwidth(Traffic::read, 256 << 20), measure_bandwidth(Traffic::copy, 512 << 20)};
+  machine_ = {cpu_name(),
+              measure_fma_peak(DType::f32),
+              measure_fma_peak(DType::f64),
+              measure_bandwidth(Traffic::read, target.l1_bytes / 2),
+              measure_bandwidth(Traffic::read, target.l2_bytes / 2),
+              measure_bandwidth(Traffic::read, 256 << 20),
+              measure_bandwidth(Traffic::copy, 512 << 20)};
 }
 
 void Report::print_head() const {
-  fmt::print("{}   {} thread{}\n", machine_.cpu, settings_.threads, settings_.threads == 1 ? "" : "s");
-  fmt::print("FMA peak {:.1f} (f32) {:.1f} (f64) GFLOP/s   read L1 {:.0f}, L2 {:.0f}, memory {:.1f} GB/s   copy {:.1f} GB/s\n",
-             machine_.peak_f32, machine_.peak_f64, machine_.read_l1, machine_.read_l2, machine_.read_dram, machine_.copy_dram);
-  for (const auto& peer : peers_.peers) fmt::print("{:<9} {}   kernel {}\n", peer->name, peer->version, peer->kernel);
-  if (numpy_) fmt::print("{:<9} {}   einsum, the better of plain and optimize=True\n", "numpy", numpy_->version());
+  fmt::print("{}   {} thread{}\n", machine_.cpu, settings_.threads,
+             settings_.threads == 1 ? "" : "s");
+  fmt::print(
+      "FMA peak {:.1f} (f32) {:.1f} (f64) GFLOP/s   read L1 {:.0f}, L2 {:.0f}, memory {:.1f} GB/s  "
+      " copy {:.1f} GB/s\n",
+      machine_.peak_f32, machine_.peak_f64, machine_.read_l1, machine_.read_l2, machine_.read_dram,
+      machine_.copy_dram);
+  for (const auto& peer : peers_.peers)
+    fmt::print("{:<9} {}   kernel {}\n", peer->name, peer->version, peer->kernel);
+  if (numpy_)
+    fmt::print("{:<9} {}   einsum, the better of plain and optimize=True\n", "numpy",
+               numpy_->version());
   for (const std::string& missing : peers_.missing) fmt::print("missing   {}\n", missing);
   if (!no_numpy_.empty()) fmt::print("missing   numpy: {}\n", no_numpy_);
-  fmt::print("\n{:<8} {:<32} {:>10} {:>9} {:>8} {:>7}  {}\n", "suite", "row", "time", "GFLOP/s", "GB/s", "limit", "best peer, ratio; others");
+  fmt::print("\n{:<8} {:<32} {:>10} {:>9} {:>8} {:>7}  {}\n", "suite", "row", "time", "GFLOP/s",
+             "GB/s", "limit", "best peer, ratio; others");
   std::fflush(stdout);
 }
 
@@ -65,8 +81,9 @@ void Report::add(RowResult r) {
   if (best) others = fmt::format("{} {:.2f}x ({})", best->name, ratio(r), best->how);
   for (const PeerTime& peer : r.peers)
     if (&peer != best) others += fmt::format("; {} {:.2f}x", peer.name, peer.seconds / r.seconds);
-  fmt::print("{:<8} {:<32} {:>10} {:>9.1f} {:>8.1f} {:>6.0f}%  {}\n", r.row.suite, r.row.name, time_text(r.seconds),
-             r.flops / r.seconds * 1e-9, r.bytes / r.seconds * 1e-9, fraction(r) * 100, others);
+  fmt::print("{:<8} {:<32} {:>10} {:>9.1f} {:>8.1f} {:>6.0f}%  {}\n", r.row.suite, r.row.name,
+             time_text(r.seconds), r.flops / r.seconds * 1e-9, r.bytes / r.seconds * 1e-9,
+             fraction(r) * 100, others);
   std::fflush(stdout);
   results_.push_back(std::move(r));
 }
@@ -96,13 +113,16 @@ void Report::print_summary() const {
   for (auto& [name, s] : suites) {
     std::ranges::sort(s.seconds);
     if (name.starts_with("compile")) {
-      fmt::print("{:<12} {} rows: median {}, 95th percentile {}, worst {}\n", name, s.rows, time_text(s.seconds[s.seconds.size() / 2]),
+      fmt::print("{:<12} {} rows: median {}, 95th percentile {}, worst {}\n", name, s.rows,
+                 time_text(s.seconds[s.seconds.size() / 2]),
                  time_text(s.seconds[s.seconds.size() * 95 / 100]), time_text(s.seconds.back()));
       continue;
     }
-    fmt::print("{:<12} {} rows: {:.0f}% of the limit in geometric mean, worst {:.0f}%", name, s.rows,
-               std::exp(s.log_fraction / s.rows) * 100, s.worst_fraction * 100);
-    if (s.with_peer) fmt::print("; {:.2f}x the best peer, worst {:.2f}x", std::exp(s.log_ratio / s.with_peer), s.worst_ratio);
+    fmt::print("{:<12} {} rows: {:.0f}% of the limit in geometric mean, worst {:.0f}%", name,
+               s.rows, std::exp(s.log_fraction / s.rows) * 100, s.worst_fraction * 100);
+    if (s.with_peer)
+      fmt::print("; {:.2f}x the best peer, worst {:.2f}x", std::exp(s.log_ratio / s.with_peer),
+                 s.worst_ratio);
     fmt::print("\n");
   }
 }
@@ -112,19 +132,34 @@ std::string Report::json() const {
   out["cpu"] = machine_.cpu;
   out["threads"] = settings_.threads;
   out["peaks_gflops"] = {{"f32", machine_.peak_f32}, {"f64", machine_.peak_f64}};
-  out["bandwidths_gbs"] = {{"read_l1", machine_.read_l1}, {"read_l2", machine_.read_l2}, {"read_memory", machine_.read_dram}, {"copy_memory", machine_.copy_dram}};
+  out["bandwidths_gbs"] = {{"read_l1", machine_.read_l1},
+                           {"read_l2", machine_.read_l2},
+                           {"read_memory", machine_.read_dram},
+                           {"copy_memory", machine_.copy_dram}};
   out["peers"] = nlohmann::ordered_json::array();
-  for (const auto& peer : peers_.peers) out["peers"].push_back({{"name", peer->name}, {"version", peer->version}, {"kernel", peer->kernel}});
-  if (numpy_) out["peers"].push_back({{"name", "numpy"}, {"version", numpy_->version()}, {"kernel", "einsum"}});
+  for (const auto& peer : peers_.peers)
+    out["peers"].push_back(
+        {{"name", peer->name}, {"version", peer->version}, {"kernel", peer->kernel}});
+  if (numpy_)
+    out["peers"].push_back(
+        {{"name", "numpy"}, {"version", numpy_->version()}, {"kernel", "einsum"}});
   out["missing"] = peers_.missing;
   out["rows"] = nlohmann::ordered_json::array();
   for (const RowResult& r : results_) {
-    nlohmann::ordered_json row{{"suite", r.row.suite}, {"name", r.row.name}, {"expr", r.row.expression}, {"shapes", shapes_of(r.row)},
-                               {"dtype", name_of(r.row.dtype)}, {"threads", r.threads}, {"time_ns", r.seconds * 1e9},
-                               {"gflops", r.flops / r.seconds * 1e-9}, {"gbs", r.bytes / r.seconds * 1e-9}, {"limit_fraction", fraction(r)}};
+    nlohmann::ordered_json row{{"suite", r.row.suite},
+                               {"name", r.row.name},
+                               {"expr", r.row.expression},
+                               {"shapes", shapes_of(r.row)},
+                               {"dtype", name_of(r.row.dtype)},
+                               {"threads", r.threads},
+                               {"time_ns", r.seconds * 1e9},
+                               {"gflops", r.flops / r.seconds * 1e-9},
+                               {"gbs", r.bytes / r.seconds * 1e-9},
+                               {"limit_fraction", fraction(r)}};
     row["best_peer"] = r.best_peer() ? nlohmann::ordered_json(r.best_peer()->name) : nullptr;
     row["ratio_to_best_peer"] = r.best_peer() ? nlohmann::ordered_json(ratio(r)) : nullptr;
-    for (const PeerTime& peer : r.peers) row["peers"][peer.name] = {{"time_ns", peer.seconds * 1e9}, {"how", peer.how}};
+    for (const PeerTime& peer : r.peers)
+      row["peers"][peer.name] = {{"time_ns", peer.seconds * 1e9}, {"how", peer.how}};
     out["rows"].push_back(std::move(row));
   }
   return out.dump(1) + "\n";

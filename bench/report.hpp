@@ -10,7 +10,8 @@ namespace einjit_bench {
 
 class Report {
  public:
-  Report(const PeerSet& peers, const NumpyPeer* numpy, std::string no_numpy, const Settings& settings);
+  Report(const PeerSet& peers, const NumpyPeer* numpy, std::string no_numpy,
+         const Settings& settings);
   // CPU, peaks, bandwidths, each peer's version and kernel, what is missing.
   void print_head() const;
   void add(RowResult result);  // prints its line

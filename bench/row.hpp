@@ -18,6 +18,7 @@ struct Row {
 
 // All rows of a suite: gemm, small, batched, skinny, tccg, memory or compile. Throws for others.
 std::vector<Row> rows_of(const std::string& suite);
-inline constexpr const char* kSuites[] = {"gemm", "small", "batched", "skinny", "tccg", "memory", "compile"};
+inline constexpr const char* kSuites[] = {"gemm", "small",  "batched", "skinny",
+                                          "tccg", "memory", "compile"};
 
 }  // namespace einjit_bench

@@ -16,8 +16,13 @@ using Shape = std::vector<std::int64_t>;
 
 constexpr DType kBoth[] = {DType::f32, DType::f64};
 
-Row dense(std::string suite, std::string name, std::string expression, DType dtype, const std::vector<Shape>& shapes) {
-  Row row{std::move(suite), fmt::format("{} {}", name, name_of(dtype)), std::move(expression), dtype, {}};
+Row dense(std::string suite, std::string name, std::string expression, DType dtype,
+          const std::vector<Shape>& shapes) {
+  Row row{std::move(suite),
+          fmt::format("{} {}", name, name_of(dtype)),
+          std::move(expression),
+          dtype,
+          {}};
   for (const Shape& shape : shapes) row.operands.push_back(Layout::row_major(dtype, shape));
   return row;
 }
@@ -25,7 +30,8 @@ Row dense(std::string suite, std::string name, std::string expression, DType dty
 std::vector<Row> gemm() {
   std::vector<Row> rows;
   for (DType type : kBoth)
-    for (std::int64_t n : {4, 5, 8, 16, 23, 32, 48, 64, 96, 100, 128, 192, 256, 384, 512, 768, 1000, 1024, 2048})
+    for (std::int64_t n :
+         {4, 5, 8, 16, 23, 32, 48, 64, 96, 100, 128, 192, 256, 384, 512, 768, 1000, 1024, 2048})
       rows.push_back(dense("gemm", fmt::format("{}", n), "ij,jk->ik", type, {{n, n}, {n, n}}));
   return rows;
 }
@@ -70,14 +76,16 @@ std::vector<Row> small() {
       {"out projection", "bhne,hed->bnd", {{2, 4, 32, 16}, {4, 16, 64}}},
   };
   std::vector<Row> rows;
-  for (const Example& e : examples) rows.push_back(dense("small", e.name, e.expression, DType::f64, e.shapes));
+  for (const Example& e : examples)
+    rows.push_back(dense("small", e.name, e.expression, DType::f64, e.shapes));
   // A 3x3 window over an image, and the gradient of a convolution, as views.
   Row window{"small", "3x3 window f64", "xyij,ij->xy", DType::f64, {}};
   window.operands.push_back({DType::f64, {62, 62, 3, 3}, {64, 1, 64, 1}});
   window.operands.push_back(Layout::row_major(DType::f64, {3, 3}));
   rows.push_back(window);
   Row gradient{"small", "convolution gradient f64", "nijkde,node->oijk", DType::f64, {}};
-  gradient.operands.push_back({DType::f64, {8, 3, 3, 3, 30, 30}, {3 * 32 * 32, 32 * 32, 32, 1, 32, 1}});
+  gradient.operands.push_back(
+      {DType::f64, {8, 3, 3, 3, 30, 30}, {3 * 32 * 32, 32 * 32, 32, 1, 32, 1}});
   gradient.operands.push_back(Layout::row_major(DType::f64, {8, 4, 30, 30}));
   rows.push_back(gradient);
   return rows;
@@ -87,12 +95,15 @@ std::vector<Row> batched() {
   std::vector<Row> rows;
   for (DType type : kBoth) {
     for (std::int64_t b : {4, 64}) {
-      rows.push_back(dense("batched", fmt::format("heads b={}", b), "bimd,bind->bimn", type, {{b, 12, 128, 64}, {b, 12, 128, 64}}));
-      rows.push_back(dense("batched", fmt::format("interleaved heads b={}", b), "bihd,bjhd->bhij", type, {{b, 128, 12, 64}, {b, 128, 12, 64}}));
+      rows.push_back(dense("batched", fmt::format("heads b={}", b), "bimd,bind->bimn", type,
+                           {{b, 12, 128, 64}, {b, 12, 128, 64}}));
+      rows.push_back(dense("batched", fmt::format("interleaved heads b={}", b), "bihd,bjhd->bhij",
+                           type, {{b, 128, 12, 64}, {b, 128, 12, 64}}));
     }
     rows.push_back(dense("batched", "ne,nke->nk", "ne,nke->nk", type, {{100, 32}, {100, 10, 32}}));
     for (std::int64_t n : {4, 8, 16})
-      rows.push_back(dense("batched", fmt::format("{0}x{0}", n), "bij,bjk->bik", type, {{10000, n, n}, {10000, n, n}}));
+      rows.push_back(dense("batched", fmt::format("{0}x{0}", n), "bij,bjk->bik", type,
+                           {{10000, n, n}, {10000, n, n}}));
   }
   return rows;
 }
@@ -100,7 +111,11 @@ std::vector<Row> batched() {
 std::vector<Row> skinny() {
   std::vector<Row> rows;
   for (DType type : kBoth)
-    for (auto [m, k, n] : {std::tuple{4096, 4096, 8}, {8, 4096, 4096}, {4096, 8, 4096}, {1, 4096, 4096}, {4096, 4096, 1}}) {
+    for (auto [m, k, n] : {std::tuple{4096, 4096, 8},
+                           {8, 4096, 4096},
+                           {4096, 8, 4096},
+                           {1, 4096, 4096},
+                           {4096, 4096, 1}}) {
       const Shape a{m, k}, b{k, n}, at{k, m}, bt{n, k};
       const std::string name = fmt::format("{}x{}x{}", m, k, n);
       rows.push_back(dense("skinny", name, "ij,jk->ik", type, {a, b}));
@@ -109,7 +124,11 @@ std::vector<Row> skinny() {
     }
   for (DType type : kBoth) {
     for (std::int64_t i : {3, 16}) {
-      Row row{"skinny", fmt::format("convolution gradient i={} {}", i, name_of(type)), "nijkde,node->oijk", type, {}};
+      Row row{"skinny",
+              fmt::format("convolution gradient i={} {}", i, name_of(type)),
+              "nijkde,node->oijk",
+              type,
+              {}};
       row.operands.push_back({type, {8, i, 3, 3, 30, 30}, {i * 1024, 1024, 32, 1, 32, 1}});
       row.operands.push_back(Layout::row_major(type, {8, 16, 30, 30}));
       rows.push_back(row);
@@ -128,26 +147,38 @@ std::vector<Row> tccg() {
     const char* expression;
     Shape extents;
   };
-  const Entry entries[] = {
-      {"abcde-efbad-cf", {48, 36, 24, 36, 48, 36}},       {"abcde-efcad-bf", {48, 24, 36, 36, 48, 36}},
-      {"abcd-dbea-ec", {96, 84, 24, 96, 96}},             {"abcde-ecbfa-fd", {48, 36, 36, 24, 48, 48}},
-      {"abcd-deca-be", {96, 24, 84, 96, 84}},             {"abc-bda-dc", {384, 384, 24, 384}},
-      {"abcd-ebad-ce", {96, 84, 24, 84, 96}},             {"abcdef-dega-gfbc", {24, 20, 20, 24, 20, 20, 24}},
-      {"abcdef-dfgb-geac", {24, 20, 20, 24, 20, 20, 24}}, {"abcdef-degb-gfac", {24, 20, 20, 24, 20, 20, 24}},
-      {"abcdef-degc-gfab", {24, 20, 20, 24, 20, 20, 24}}, {"abc-dca-bd", {384, 24, 376, 384}},
-      {"abcd-ea-ebcd", {96, 84, 84, 84, 96}},             {"abcd-eb-aecd", {96, 84, 84, 84, 96}},
-      {"abcd-ec-abed", {96, 84, 84, 84, 96}},             {"abc-adec-ebd", {96, 84, 84, 84, 96}},
-      {"ab-cad-dcb", {384, 376, 384, 384}},               {"ab-acd-dbc", {384, 376, 376, 384}},
-      {"abc-acd-db", {384, 376, 376, 384}},               {"abc-adc-bd", {384, 384, 376, 376}},
-      {"ab-ac-cb", {3624, 3620, 3624}},                   {"abcd-aebf-fdec", {48, 42, 42, 42, 42, 48}},
-      {"abcd-eafd-fbec", {48, 42, 42, 42, 48, 48}},       {"abcd-aebf-dfce", {48, 42, 42, 48, 42, 42}}};
+  const Entry entries[] = {{"abcde-efbad-cf", {48, 36, 24, 36, 48, 36}},
+                           {"abcde-efcad-bf", {48, 24, 36, 36, 48, 36}},
+                           {"abcd-dbea-ec", {96, 84, 24, 96, 96}},
+                           {"abcde-ecbfa-fd", {48, 36, 36, 24, 48, 48}},
+                           {"abcd-deca-be", {96, 24, 84, 96, 84}},
+                           {"abc-bda-dc", {384, 384, 24, 384}},
+                           {"abcd-ebad-ce", {96, 84, 24, 84, 96}},
+                           {"abcdef-dega-gfbc", {24, 20, 20, 24, 20, 20, 24}},
+                           {"abcdef-dfgb-geac", {24, 20, 20, 24, 20, 20, 24}},
+                           {"abcdef-degb-gfac", {24, 20, 20, 24, 20, 20, 24}},
+                           {"abcdef-degc-gfab", {24, 20, 20, 24, 20, 20, 24}},
+                           {"abc-dca-bd", {384, 24, 376, 384}},
+                           {"abcd-ea-ebcd", {96, 84, 84, 84, 96}},
+                           {"abcd-eb-aecd", {96, 84, 84, 84, 96}},
+                           {"abcd-ec-abed", {96, 84, 84, 84, 96}},
+                           {"abc-adec-ebd", {96, 84, 84, 84, 96}},
+                           {"ab-cad-dcb", {384, 376, 384, 384}},
+                           {"ab-acd-dbc", {384, 376, 376, 384}},
+                           {"abc-acd-db", {384, 376, 376, 384}},
+                           {"abc-adc-bd", {384, 384, 376, 376}},
+                           {"ab-ac-cb", {3624, 3620, 3624}},
+                           {"abcd-aebf-fdec", {48, 42, 42, 42, 42, 48}},
+                           {"abcd-eafd-fbec", {48, 42, 42, 42, 48, 48}},
+                           {"abcd-aebf-dfce", {48, 42, 42, 48, 42, 42}}};
   std::vector<Row> rows;
   for (DType type : kBoth) {
     int number = 0;
     for (const Entry& entry : entries) {
       const std::string text = entry.expression;
       const std::size_t first = text.find('-'), second = text.find('-', first + 1);
-      std::string terms[3] = {text.substr(0, first), text.substr(first + 1, second - first - 1), text.substr(second + 1)};
+      std::string terms[3] = {text.substr(0, first), text.substr(first + 1, second - first - 1),
+                              text.substr(second + 1)};
       std::vector<Shape> shapes;
       for (std::string& term : terms) {
         std::ranges::reverse(term);
@@ -155,8 +186,9 @@ std::vector<Row> tccg() {
         for (char l : term) shape.push_back(entry.extents[static_cast<std::size_t>(l - 'a')]);
         shapes.push_back(shape);
       }
-      rows.push_back(dense("tccg", fmt::format("{} {}", ++number, text), fmt::format("{},{}->{}", terms[1], terms[2], terms[0]),
-                           type, {shapes[1], shapes[2]}));
+      rows.push_back(dense("tccg", fmt::format("{} {}", ++number, text),
+                           fmt::format("{},{}->{}", terms[1], terms[2], terms[0]), type,
+                           {shapes[1], shapes[2]}));
     }
   }
   return rows;
@@ -191,7 +223,11 @@ std::vector<Row> memory() {
     add("MTTKRP 256", "ijk,jr,kr->ir", {{256, 256, 256}, {256, 32}, {256, 32}});
     add("bilinear 128", "ik,jkl,il->ij", {{128, 128}, {128, 128, 128}, {128, 128}});
     for (std::int64_t w : {3, 5}) {
-      Row row{"memory", fmt::format("{0}x{0} window 224 {1}", w, name_of(type)), "xyij,ij->xy", type, {}};
+      Row row{"memory",
+              fmt::format("{0}x{0} window 224 {1}", w, name_of(type)),
+              "xyij,ij->xy",
+              type,
+              {}};
       row.operands.push_back({type, {225 - w, 225 - w, w, w}, {224, 1, 224, 1}});
       row.operands.push_back(Layout::row_major(type, {w, w}));
       rows.push_back(row);
@@ -203,7 +239,8 @@ std::vector<Row> memory() {
 // What is compiled cold: the tutorials' examples and a few of each other suite.
 std::vector<Row> compile() {
   std::vector<Row> rows = small();
-  for (const auto& suite : {gemm(), tccg(), memory(), batched()}) rows.insert(rows.end(), suite.begin(), suite.end());
+  for (const auto& suite : {gemm(), tccg(), memory(), batched()})
+    rows.insert(rows.end(), suite.begin(), suite.end());
   for (Row& row : rows) row.suite = "compile";
   return rows;
 }
@@ -211,11 +248,13 @@ std::vector<Row> compile() {
 }  // namespace
 
 std::vector<Row> rows_of(const std::string& suite) {
-  const std::map<std::string, std::vector<Row> (*)()> suites{{"gemm", gemm},     {"small", small}, {"batched", batched},
-                                                             {"skinny", skinny}, {"tccg", tccg},   {"memory", memory},
-                                                             {"compile", compile}};
+  const std::map<std::string, std::vector<Row> (*)()> suites{
+      {"gemm", gemm}, {"small", small},   {"batched", batched}, {"skinny", skinny},
+      {"tccg", tccg}, {"memory", memory}, {"compile", compile}};
   const auto it = suites.find(suite);
-  if (it == suites.end()) throw std::invalid_argument(fmt::format("no suite '{}': there are {}", suite, fmt::join(kSuites, ", ")));
+  if (it == suites.end())
+    throw std::invalid_argument(
+        fmt::format("no suite '{}': there are {}", suite, fmt::join(kSuites, ", ")));
   return it->second();
 }
 

@@ -20,7 +20,9 @@ std::vector<Piece> cut_into_pieces(std::int64_t length, int lanes) {
 }
 
 Box::Box(UnitFrame& frame, const Unit& unit, int vec_var)
-    : frame_(frame), unit_(unit), vec_var_(vec_var),
+    : frame_(frame),
+      unit_(unit),
+      vec_var_(vec_var),
       align_(static_cast<std::uint64_t>(size_of(unit.dtype))),
       scope_of_input_(unit.in.size(), SIZE_MAX) {}
 
@@ -80,8 +82,8 @@ llvm::Value* Box::addresses(int operand, const UnitRef& ref, const Point& point)
   std::vector<llvm::Constant*> lanes;
   for (unsigned l = 0; l < width; ++l) lanes.push_back(builder.getInt64(l));
   llvm::Value* stride = frame_.times(ref.var_strides[static_cast<std::size_t>(vec_var_)], 1);
-  llvm::Value* offsets = builder.CreateMul(builder.CreateVectorSplat(width, stride),
-                                           llvm::ConstantVector::get(lanes));
+  llvm::Value* offsets =
+      builder.CreateMul(builder.CreateVectorSplat(width, stride), llvm::ConstantVector::get(lanes));
   return builder.CreateGEP(frame_.element(), base, offsets);
 }
 

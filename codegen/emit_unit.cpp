@@ -14,7 +14,10 @@ class TileEmitter {
  public:
   TileEmitter(UnitFrame& frame, const Unit& unit, const Target& target,
               std::vector<std::int64_t> lengths)
-      : frame_(frame), unit_(unit), lanes_(target.lanes(unit.dtype)), vec_(find_vec(unit)),
+      : frame_(frame),
+        unit_(unit),
+        lanes_(target.lanes(unit.dtype)),
+        vec_(find_vec(unit)),
         box_(frame, unit, vec_) {
     box_.lengths = std::move(lengths);
     collect_points();
@@ -100,7 +103,8 @@ class TileEmitter {
 
   // Sums are numbered [chain][point][piece].
   std::size_t sum_count() const { return pieces_.size() * points_.size() * chains_; }
-  llvm::Value*& sum_at(Values& sums, std::size_t chain, std::size_t point, std::size_t piece) const {
+  llvm::Value*& sum_at(Values& sums, std::size_t chain, std::size_t point,
+                       std::size_t piece) const {
     return sums[(chain * points_.size() + point) * pieces_.size() + piece];
   }
 
@@ -233,7 +237,8 @@ class TileEmitter {
     for (std::size_t step = 1; step < static_cast<std::size_t>(chains_); step *= 2)
       for (std::size_t c = 0; c + step < static_cast<std::size_t>(chains_); c += 2 * step)
         for (std::size_t i = 0; i < each; ++i)
-          sums[c * each + i] = builder().CreateFAdd(sums[c * each + i], sums[(c + step) * each + i]);
+          sums[c * each + i] =
+              builder().CreateFAdd(sums[c * each + i], sums[(c + step) * each + i]);
     sums.resize(each);
     if (!vec_is_reduced()) return sums;
     Values totals;

@@ -39,7 +39,8 @@ struct Transposer {
 
   // Transposes the lane x lane blocks of `lane` consecutive rows.
   Values transpose_in_lanes(const Values& rows) const {
-    if (lane == 2) return {interleave(rows[0], rows[1], 1, false), interleave(rows[0], rows[1], 1, true)};
+    if (lane == 2)
+      return {interleave(rows[0], rows[1], 1, false), interleave(rows[0], rows[1], 1, true)};
     const auto lo0 = interleave(rows[0], rows[1], 1, false);
     const auto hi0 = interleave(rows[0], rows[1], 1, true);
     const auto lo1 = interleave(rows[2], rows[3], 1, false);
@@ -80,7 +81,8 @@ Values emit_transpose(llvm::IRBuilder<>& builder, Values rows, llvm::Type* eleme
   const int lane = transposer.lane;
   std::vector<Values> blocks;  // per group of `lane` rows
   for (int g = 0; g < n; g += lane)
-    blocks.push_back(transposer.transpose_in_lanes(Values(rows.begin() + g, rows.begin() + g + lane)));
+    blocks.push_back(
+        transposer.transpose_in_lanes(Values(rows.begin() + g, rows.begin() + g + lane)));
   Values result(static_cast<std::size_t>(n));
   for (int j = 0; j < lane; ++j) {
     Values same;

@@ -54,7 +54,9 @@ class Linker {
     jit_ = check(builder.create());
   }
 
-  llvm::orc::ResourceTrackerSP new_tracker() { return jit_->getMainJITDylib().createResourceTracker(); }
+  llvm::orc::ResourceTrackerSP new_tracker() {
+    return jit_->getMainJITDylib().createResourceTracker();
+  }
 
   UnitFunction link(const llvm::orc::ResourceTrackerSP& tracker, const std::string& object,
                     const std::string& symbol) {
@@ -89,7 +91,8 @@ class JitUnit final : public CompiledUnit {
 class JitUnitCompiler final : public UnitCompiler {
  public:
   explicit JitUnitCompiler(const Target& target)
-      : target_(target), linker_(std::make_shared<Linker>(target)),
+      : target_(target),
+        linker_(std::make_shared<Linker>(target)),
         alive_(std::make_shared<std::atomic<std::int64_t>>(0)) {}
 
   std::shared_ptr<const CompiledUnit> get(const Unit& unit) override {

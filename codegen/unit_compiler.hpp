@@ -10,9 +10,9 @@
 namespace einjit {
 
 struct UnitStatistics {
-  std::int64_t compiled = 0;      // units that went through LLVM
-  std::int64_t found = 0;         // units that were there already
-  std::int64_t code_bytes = 0;    // machine code alive
+  std::int64_t compiled = 0;    // units that went through LLVM
+  std::int64_t found = 0;       // units that were there already
+  std::int64_t code_bytes = 0;  // machine code alive
   double compile_seconds = 0;
 };
 

@@ -7,8 +7,10 @@ namespace {
 
 llvm::Type* element_type(llvm::LLVMContext& context, DType type) {
   switch (type) {
-    case DType::f32: return llvm::Type::getFloatTy(context);
-    case DType::f64: return llvm::Type::getDoubleTy(context);
+    case DType::f32:
+      return llvm::Type::getFloatTy(context);
+    case DType::f64:
+      return llvm::Type::getDoubleTy(context);
   }
   return nullptr;
 }
@@ -16,12 +18,13 @@ llvm::Type* element_type(llvm::LLVMContext& context, DType type) {
 }  // namespace
 
 UnitFrame::UnitFrame(llvm::Module& module, const Unit& unit, const std::string& symbol)
-    : entry_builder_(module.getContext()), builder_(module.getContext()),
+    : entry_builder_(module.getContext()),
+      builder_(module.getContext()),
       element_(element_type(module.getContext(), unit.dtype)) {
   llvm::LLVMContext& context = module.getContext();
   auto* pointer = llvm::PointerType::getUnqual(context);
-  auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer, pointer, pointer},
-                                       false);
+  auto* type =
+      llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer, pointer, pointer}, false);
   function_ = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
   function_->setDoesNotThrow();
   entry_ = llvm::BasicBlock::Create(context, "entry", function_);

@@ -23,8 +23,9 @@ Engine& engine(int which) {
   return which == 0 ? host : which == 1 ? tiny : narrow;
 }
 
-std::string check_jit(const RandomCase& c, const CaseData& data, const std::vector<double>& expected,
-                      int which, Specialization specialization) {
+std::string check_jit(const RandomCase& c, const CaseData& data,
+                      const std::vector<double>& expected, int which,
+                      Specialization specialization) {
   TypedData arrays = typed(c, data);
   CompileOptions options;
   options.output = data.output;
@@ -32,7 +33,8 @@ std::string check_jit(const RandomCase& c, const CaseData& data, const std::vect
   if (c.scaled) options.scaling = Scaling::alpha_beta;
   Result<Kernel> kernel = engine(which).try_compile(c.expression(), data.layouts, options);
   if (!kernel) return kernel.error().render();
-  if (kernel->run(arrays.pointers.data(), {data.alpha, data.beta}) != Status::ok) return "out of memory";
+  if (kernel->run(arrays.pointers.data(), {data.alpha, data.beta}) != Status::ok)
+    return "out of memory";
   return difference(c, arrays, expected, "JIT on engine " + std::to_string(which));
 }
 
@@ -45,7 +47,7 @@ std::string check_all(const RandomCase& c) {
   const Target target = engine(which).target();
   std::string wrong = interpret_case(c, data, target, arrays);
   if (wrong.empty()) wrong = difference(c, arrays, expected, "interpreter");
-  const auto specialization = c.seed / 2 % 3 == 0 ? Specialization::automatic
+  const auto specialization = c.seed / 2 % 3 == 0   ? Specialization::automatic
                               : c.seed / 2 % 3 == 1 ? Specialization::never
                                                     : Specialization::always;
   if (wrong.empty()) wrong = check_jit(c, data, expected, which, specialization);

@@ -11,7 +11,8 @@ using einjit::DType;
 enum : int { kRowMajor = 101, kNoTrans = 111, kTrans = 112 };
 
 template <class T>
-using GemmFunction = void(int, int, int, int, int, int, T, const T*, int, const T*, int, T, T*, int);
+using GemmFunction = void(int, int, int, int, int, int, T, const T*, int, const T*, int, T, T*,
+                          int);
 template <class T>
 using GemvFunction = void(int, int, int, int, T, const T*, int, const T*, int, T, T*, int);
 template <class T>
@@ -62,16 +63,19 @@ template <class T>
 Gemm make_dot(DotFunction<T>* dot, std::int64_t n) {
   if (!dot) return {};
   return [=](const void* a, const void* b, void* c) {
-    *static_cast<T*>(c) = dot(static_cast<int>(n), static_cast<const T*>(a), 1, static_cast<const T*>(b), 1);
+    *static_cast<T*>(c) =
+        dot(static_cast<int>(n), static_cast<const T*>(a), 1, static_cast<const T*>(b), 1);
   };
 }
 
 template <class T>
-std::function<void(const void*, void*)> make_transpose(CopyFunction<T>* copy, std::int64_t rows, std::int64_t columns) {
+std::function<void(const void*, void*)> make_transpose(CopyFunction<T>* copy, std::int64_t rows,
+                                                       std::int64_t columns) {
   if (!copy) return {};
   return [=](const void* in, void* out) {
     copy(kRowMajor, kTrans, static_cast<int>(rows), static_cast<int>(columns), T(1),
-         static_cast<const T*>(in), static_cast<int>(columns), static_cast<T*>(out), static_cast<int>(rows));
+         static_cast<const T*>(in), static_cast<int>(columns), static_cast<T*>(out),
+         static_cast<int>(rows));
   };
 }
 
@@ -88,7 +92,8 @@ class Blas final : public Peer {
   Gemm dot(DType type, std::int64_t n) const override {
     return type == DType::f32 ? make_dot(f32_.dot, n) : make_dot(f64_.dot, n);
   }
-  std::function<void(const void*, void*)> transpose(DType type, std::int64_t rows, std::int64_t columns) const override {
+  std::function<void(const void*, void*)> transpose(DType type, std::int64_t rows,
+                                                    std::int64_t columns) const override {
     return type == DType::f32 ? make_transpose(f32_.omatcopy, rows, columns)
                               : make_transpose(f64_.omatcopy, rows, columns);
   }
@@ -104,7 +109,8 @@ std::unique_ptr<Peer> load_openblas(int threads, std::string& why) {
   // Debian's release is older than this CPU and would fall back to an SSE kernel.
   setenv("OPENBLAS_CORETYPE", cpu_has_avx512() ? "SkylakeX" : "Haswell", 0);
   setenv("OPENBLAS_NUM_THREADS", std::to_string(threads).c_str(), 1);
-  const auto library = Library::open({"/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0", "libopenblas.so.0"}, why);
+  const auto library = Library::open(
+      {"/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0", "libopenblas.so.0"}, why);
   if (!library) return nullptr;
   auto peer = std::make_unique<Blas>(*library);
   peer->name = "OpenBLAS";
@@ -114,14 +120,18 @@ std::unique_ptr<Peer> load_openblas(int threads, std::string& why) {
 }
 
 std::unique_ptr<Peer> load_blis(int threads, std::string& why) {
-  setenv("BLIS_ARCH_TYPE", cpu_has_avx512() ? "0" : "3", 0);  // skx, haswell
+  // skx, haswell; zen3 on AMD, whose AVX-512 is no wider inside.
+  const char* type = __builtin_cpu_is("amd") ? "6" : cpu_has_avx512() ? "0" : "3";
+  setenv("BLIS_ARCH_TYPE", type, 0);
   setenv("BLIS_NUM_THREADS", std::to_string(threads).c_str(), 1);
-  const auto library = Library::open({"/usr/lib/x86_64-linux-gnu/blis-pthread/libblis.so.4", "libblis.so.4"}, why);
+  const auto library =
+      Library::open({"/usr/lib/x86_64-linux-gnu/blis-pthread/libblis.so.4", "libblis.so.4"}, why);
   if (!library) return nullptr;
   if (auto* init = library->symbol<void()>("bli_init")) init();
   auto peer = std::make_unique<Blas>(*library);
   peer->name = "BLIS";
-  if (auto* version = library->symbol<const char*()>("bli_info_get_version_str")) peer->version = version();
+  if (auto* version = library->symbol<const char*()>("bli_info_get_version_str"))
+    peer->version = version();
   auto* id = library->symbol<int()>("bli_arch_query_id");
   auto* text = library->symbol<const char*(int)>("bli_arch_string");
   peer->kernel = id && text ? text(id()) : "?";

@@ -8,7 +8,8 @@ namespace einjit_bench {
 
 std::optional<Library> Library::open(const std::vector<std::string>& names, std::string& why) {
   for (const std::string& name : names) {
-    if (void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND)) return Library(handle);
+    if (void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND))
+      return Library(handle);
     why = dlerror();
   }
   return std::nullopt;

@@ -10,7 +10,8 @@ using Kernel = void(const void*, const void*, void*);
 class LibXsmm final : public Peer {
  public:
   explicit LibXsmm(const Library& library)
-      : sgemm_(library.symbol<Dispatch>("peer_xsmm_sgemm")), dgemm_(library.symbol<Dispatch>("peer_xsmm_dgemm")) {}
+      : sgemm_(library.symbol<Dispatch>("peer_xsmm_sgemm")),
+        dgemm_(library.symbol<Dispatch>("peer_xsmm_dgemm")) {}
 
   Gemm gemm(const GemmShape& s) const override {
     if (s.a_is_transposed || s.b_is_transposed || s.m * s.n * s.k > 512LL * 512 * 512) return {};

@@ -13,10 +13,12 @@ const char* peer_xsmm_version() { return LIBXSMM_VERSION; }
 // Column-major kernels: c (m x n) = a (m x k) * b (k x n); null if there is none for the shape.
 void* peer_xsmm_sgemm(int m, int n, int k, int lda, int ldb, int ldc) {
   const float alpha = 1, beta = 0;
-  return reinterpret_cast<void*>(libxsmm_smmdispatch(m, n, k, &lda, &ldb, &ldc, &alpha, &beta, nullptr, nullptr));
+  return reinterpret_cast<void*>(
+      libxsmm_smmdispatch(m, n, k, &lda, &ldb, &ldc, &alpha, &beta, nullptr, nullptr));
 }
 void* peer_xsmm_dgemm(int m, int n, int k, int lda, int ldb, int ldc) {
   const double alpha = 1, beta = 0;
-  return reinterpret_cast<void*>(libxsmm_dmmdispatch(m, n, k, &lda, &ldb, &ldc, &alpha, &beta, nullptr, nullptr));
+  return reinterpret_cast<void*>(
+      libxsmm_dmmdispatch(m, n, k, &lda, &ldb, &ldc, &alpha, &beta, nullptr, nullptr));
 }
 }

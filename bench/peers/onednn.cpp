@@ -6,8 +6,8 @@
 namespace einjit_bench {
 namespace {
 
-using Sgemm = int(char, char, std::int64_t, std::int64_t, std::int64_t, float, const float*, std::int64_t,
-                  const float*, std::int64_t, float, float*, std::int64_t);
+using Sgemm = int(char, char, std::int64_t, std::int64_t, std::int64_t, float, const float*,
+                  std::int64_t, const float*, std::int64_t, float, float*, std::int64_t);
 struct Version {
   int major, minor, patch;
 };
@@ -42,8 +42,8 @@ std::unique_ptr<Peer> load_onednn(int threads, std::string& why) {
   auto peer = std::make_unique<OneDnn>(sgemm);
   peer->name = "oneDNN";
   if (auto* version = library->symbol<const Version*()>("dnnl_version"))
-    peer->version = std::to_string(version()->major) + "." + std::to_string(version()->minor) + "." +
-                    std::to_string(version()->patch);
+    peer->version = std::to_string(version()->major) + "." + std::to_string(version()->minor) +
+                    "." + std::to_string(version()->patch);
   auto* isa = library->symbol<int()>("dnnl_get_effective_cpu_isa");
   peer->kernel = isa ? "isa mask " + std::to_string(isa()) : "?";
   return peer;

@@ -32,7 +32,8 @@ class Peer {
   virtual Gemm gemv(const GemmShape&) const { return {}; }
   virtual Gemm dot(einjit::DType, std::int64_t) const { return {}; }
   // out (columns x rows) = in (rows x columns) transposed.
-  virtual std::function<void(const void* in, void* out)> transpose(einjit::DType, std::int64_t, std::int64_t) const {
+  virtual std::function<void(const void* in, void* out)> transpose(einjit::DType, std::int64_t,
+                                                                   std::int64_t) const {
     return {};
   }
 };

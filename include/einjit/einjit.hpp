@@ -25,7 +25,8 @@ Kernel compile(std::string_view expression, std::span<const Layout> layouts,
                const CompileOptions& options = {}) {
   for (const Layout& layout : layouts)
     if (layout.dtype != dtype_of<T>)
-      throw Error({std::string("a layout is not ") + name_of(dtype_of<T>), std::string(expression)});
+      throw Error(
+          {std::string("a layout is not ") + name_of(dtype_of<T>), std::string(expression)});
   return Engine::standard().compile(expression, layouts, options);
 }
 

@@ -34,7 +34,8 @@ struct CompileOptions {
 
 // The ways an expression looks on its way to machine code, in order.
 enum class Stage : std::uint8_t { expression, index, schedule, loops, llvm, assembly };
-inline constexpr const char* kStageNames[] = {"expression", "index", "schedule", "loops", "llvm", "asm"};
+inline constexpr const char* kStageNames[] = {"expression", "index", "schedule",
+                                              "loops",      "llvm",  "asm"};
 std::optional<Stage> stage_named(std::string_view name);
 
 struct EngineOptions {
@@ -42,15 +43,15 @@ struct EngineOptions {
 };
 
 struct EngineStatistics {
-  std::int64_t kernels = 0;         // in the cache now
+  std::int64_t kernels = 0;  // in the cache now
   std::int64_t hits = 0;
-  std::int64_t misses = 0;          // each of them planned once
+  std::int64_t misses = 0;  // each of them planned once
   std::int64_t evictions = 0;
   std::int64_t units_compiled = 0;  // code units that went through LLVM
   std::int64_t units_shared = 0;    // code units that were there already
   std::int64_t code_bytes = 0;
-  double plan_seconds = 0;          // binding, scheduling, lowering, planning
-  double compile_seconds = 0;       // LLVM
+  double plan_seconds = 0;     // binding, scheduling, lowering, planning
+  double compile_seconds = 0;  // LLVM
 };
 
 // What one compilation did and how long it took.
@@ -75,8 +76,9 @@ class Engine {
   Result<Kernel> try_compile(std::string_view expression, std::span<const Layout> inputs,
                              const CompileOptions& options = {}, CompileReport* report = nullptr);
   // The same with labels as integers; there is no limit to their number.
-  Result<Kernel> try_compile(std::span<const std::vector<int>> inputs, const std::vector<int>& output,
-                             std::span<const Layout> layouts, const CompileOptions& options = {});
+  Result<Kernel> try_compile(std::span<const std::vector<int>> inputs,
+                             const std::vector<int>& output, std::span<const Layout> layouts,
+                             const CompileOptions& options = {});
 
   Kernel compile(std::string_view expression, std::span<const Layout> inputs,
                  const CompileOptions& options = {}) {
@@ -96,7 +98,8 @@ class Engine {
   }
 
   // The result's layout (row-major) without compiling.
-  Result<Layout> try_result_layout(std::string_view expression, std::span<const Layout> inputs) const;
+  Result<Layout> try_result_layout(std::string_view expression,
+                                   std::span<const Layout> inputs) const;
 
   // How the expression looks at a stage.
   Result<std::string> try_explain(std::string_view expression, std::span<const Layout> inputs,

@@ -43,8 +43,8 @@ class Kernel {
 
   // Unchecked, pointers as arguments: kernel(out, a, b).
   template <class T, class... In>
-    requires(std::same_as<T, std::remove_const_t<In>> && ...)
-  Status operator()(T* out, In*... in) const noexcept {
+  requires(std::same_as<T, std::remove_const_t<In>>&&...) Status operator()(
+      T* out, In*... in) const noexcept {
     void* const operands[] = {out, const_cast<T*>(in)...};
     return run(operands);
   }
@@ -74,7 +74,8 @@ class Kernel {
  private:
   using Direct = void (*)(char* const*, const std::int64_t*, const double*);
 
-  Status run_steps(void* const* operands, const Scale& scale, const Executor& executor) const noexcept;
+  Status run_steps(void* const* operands, const Scale& scale,
+                   const Executor& executor) const noexcept;
   const Layout& operand(std::size_t number) const;
   void check_count(std::size_t operands) const;
   [[noreturn]] void fail(std::size_t operand, const Layout& given) const;
@@ -86,7 +87,8 @@ class Kernel {
     bool same = layout.dtype == dtype_of<ElementOf<V>> && layout.extents.size() == view.rank();
     for (std::size_t r = 0; same && r < layout.extents.size(); ++r)
       same = layout.extents[r] == static_cast<std::int64_t>(view.extent(r)) &&
-             (layout.extents[r] <= 1 || layout.strides[r] == static_cast<std::int64_t>(view.stride(r)));
+             (layout.extents[r] <= 1 ||
+              layout.strides[r] == static_cast<std::int64_t>(view.stride(r)));
     if (!same) fail(number, layout_of(view));
   }
 

@@ -18,12 +18,12 @@ const char* name_of(Isa isa);
 
 struct Target {
   Isa isa = Isa::x86_64_v3;
-  int vector_bytes = 32;        // of one vector register
-  int vector_registers = 16;    // architectural vector registers
-  int fma_latency = 4;          // cycles
-  double fma_per_cycle = 2;     // full-width FMA instructions a cycle
-  double loads_per_cycle = 2;   // full-width vector loads a cycle
-  double cycles_per_ns = 3.0;   // nominal clock, for predicted times only
+  int vector_bytes = 32;       // of one vector register
+  int vector_registers = 16;   // architectural vector registers
+  int fma_latency = 4;         // cycles
+  double fma_per_cycle = 2;    // full-width FMA instructions a cycle
+  double loads_per_cycle = 2;  // full-width vector loads a cycle
+  double cycles_per_ns = 3.0;  // nominal clock, for predicted times only
   std::int64_t l1_bytes = 32 << 10;
   std::int64_t l2_bytes = 512 << 10;
   std::int64_t l3_bytes = 8 << 20;  // share of one core

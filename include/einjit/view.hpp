@@ -16,7 +16,7 @@ concept MdspanLike = requires(const V& view, std::size_t r) {
   { view.rank() } -> std::convertible_to<std::size_t>;
   { view.extent(r) } -> std::convertible_to<std::int64_t>;
   { view.stride(r) } -> std::convertible_to<std::int64_t>;
-  { *view.data_handle() };
+  {*view.data_handle()};
 };
 
 // A strided array that somebody else owns. Extents and strides (in elements) are referenced, not

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "einjit/einjit.hpp"
 #include "cli/tensor.hpp"
+#include "einjit/einjit.hpp"
 
 namespace einjit {
 
@@ -18,7 +18,7 @@ int run_eval(const EvalArguments& arguments);
 
 struct ExplainArguments {
   std::string expression;
-  std::string shapes;    // "64x128,128x32", "" for one scalar
+  std::string shapes;  // "64x128,128x32", "" for one scalar
   std::string dtype = "f32";
   std::string stage = "schedule";
   std::string schedule;  // text, or empty

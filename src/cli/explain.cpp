@@ -12,7 +12,8 @@ namespace {
 std::vector<Layout> parse_shapes(const std::string& text, DType dtype) {
   std::vector<Layout> layouts;
   auto fail = [&](std::size_t at) {
-    throw Error({"--shape: expected extents like 64x128,128x32", text,
+    throw Error({"--shape: expected extents like 64x128,128x32",
+                 text,
                  {static_cast<int>(at), static_cast<int>(at) + 1}});
   };
   for (std::size_t p = 0;; ++p) {
@@ -45,7 +46,8 @@ Target parse_target(const std::string& name) {
   if (name.empty() || name == "native") return Target::host();
   for (Isa isa : {Isa::x86_64_v2, Isa::x86_64_v3, Isa::x86_64_v4, Isa::aarch64})
     if (name == name_of(isa)) return Target::generic(isa);
-  throw Error({fmt::format("--target: '{}' is none of native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64", name)});
+  throw Error({fmt::format(
+      "--target: '{}' is none of native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64", name)});
 }
 
 void print_timings(Engine& engine, const ExplainArguments& arguments,
@@ -66,12 +68,14 @@ void print_timings(Engine& engine, const ExplainArguments& arguments,
 int run_explain(const ExplainArguments& arguments) {
   const std::optional<Stage> stage = stage_named(arguments.stage);
   if (!stage)
-    throw Error({fmt::format("--emit: '{}' is none of {}", arguments.stage, fmt::join(kStageNames, ", "))});
+    throw Error(
+        {fmt::format("--emit: '{}' is none of {}", arguments.stage, fmt::join(kStageNames, ", "))});
   const std::vector<Layout> layouts = parse_shapes(arguments.shapes, parse_dtype(arguments.dtype));
   CompileOptions options;
   options.schedule = arguments.schedule;
   Engine engine(parse_target(arguments.target));
-  fmt::print("{}", value_or_throw(engine.try_explain(arguments.expression, layouts, *stage, options)));
+  fmt::print("{}",
+             value_or_throw(engine.try_explain(arguments.expression, layouts, *stage, options)));
   if (arguments.timings) print_timings(engine, arguments, layouts, options);
   return 0;
 }

@@ -1,7 +1,8 @@
 // The program: einjit eval | explain | repl.
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
 
 #include "cli/commands.hpp"
 
@@ -45,17 +46,22 @@ int run_program(std::vector<std::string> arguments) {
       "explain", "Show EXPR at a stage: einjit explain EXPR --shape 64x128,128x32");
   explain_command->add_option("--shape", explain.shapes, "extents per operand, 64x128,128x32");
   explain_command->add_option("--dtype", explain.dtype, "f32 or f64")->capture_default_str();
-  explain_command->add_option("--emit", explain.stage, "expression, index, schedule, loops, llvm or asm")
+  explain_command
+      ->add_option("--emit", explain.stage, "expression, index, schedule, loops, llvm or asm")
       ->capture_default_str();
-  explain_command->add_option("--schedule", explain.schedule, "a schedule in place of the chosen one");
-  explain_command->add_option("--target", explain.target, "native, x86-64-v2, x86-64-v3, x86-64-v4");
-  explain_command->add_flag("--timings", explain.timings, "compile, and print the time of each stage");
+  explain_command->add_option("--schedule", explain.schedule,
+                              "a schedule in place of the chosen one");
+  explain_command->add_option("--target", explain.target,
+                              "native, x86-64-v2, x86-64-v3, x86-64-v4");
+  explain_command->add_flag("--timings", explain.timings,
+                            "compile, and print the time of each stage");
 
   CLI::App* repl_command = app.add_subcommand("repl", "Tensors and expressions, interactively");
 
   if (!arguments.empty() && !asks_for_help(arguments)) {
     if (arguments[0] == "eval") eval.expression = take_expression(arguments, *eval_command);
-    if (arguments[0] == "explain") explain.expression = take_expression(arguments, *explain_command);
+    if (arguments[0] == "explain")
+      explain.expression = take_expression(arguments, *explain_command);
   }
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them last first
   try {

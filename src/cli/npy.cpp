@@ -92,16 +92,17 @@ Result<Tensor> load_npy(const std::string& path) {
   file.seekg(begin);
   Tensor tensor = Tensor::zeros(*dtype, header->extents);
   if (header->is_fortran) tensor.layout = Layout::column_major(*dtype, header->extents);
-  if (!file.read(static_cast<char*>(tensor.data()), count * size_of(*dtype))) return fail("cut short");
+  if (!file.read(static_cast<char*>(tensor.data()), count * size_of(*dtype)))
+    return fail("cut short");
   return tensor;
 }
 
 Result<void> save_npy(const std::string& path, const Tensor& tensor) {
   const Tensor dense = contiguous(tensor, tensor.dtype());
-  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}",
-                                   tensor.dtype() == DType::f32 ? "<f4" : "<f8",
-                                   fmt::join(dense.layout.extents, ", "),
-                                   dense.layout.rank() == 1 ? "," : "");
+  std::string header =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}",
+                  tensor.dtype() == DType::f32 ? "<f4" : "<f8",
+                  fmt::join(dense.layout.extents, ", "), dense.layout.rank() == 1 ? "," : "");
   header += std::string(63 - (header.size() + 10) % 64, ' ') + '\n';
   const std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
   auto fail = [&](std::string_view what) {

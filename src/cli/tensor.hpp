@@ -42,7 +42,7 @@ void for_each_element(const Layout& layout, F&& f) {
   for (;;) {
     f(offset);
     std::size_t a = at.size();
-    for (;; ) {
+    for (;;) {
       if (a-- == 0) return;
       offset += layout.strides[a];
       if (++at[a] < layout.extents[a]) break;

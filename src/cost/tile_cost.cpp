@@ -16,7 +16,9 @@ constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
 constexpr double kPackPerVector = 3.0;  // load, store and their misses, contiguous
 constexpr double kPackReuse = 4;
 
-double extent(const Contraction& c, Label l) { return l < 0 ? 1 : static_cast<double>(c.extents[l]); }
+double extent(const Contraction& c, Label l) {
+  return l < 0 ? 1 : static_cast<double>(c.extents[l]);
+}
 
 struct TileCost {
   const Contraction& c;
@@ -116,7 +118,8 @@ struct TileCost {
       (c.is_reduced(l) ? steps : tiles) *= extent(c, l);
     }
     tiles /= unroll() * unroll2();
-    const double sums = vec_is_reduced() ? unroll() * unroll2() * vectors() : unroll() * unroll2() * vectors();
+    const double sums =
+        vec_is_reduced() ? unroll() * unroll2() * vectors() : unroll() * unroll2() * vectors();
     if (vec_is_reduced())
       steps *= std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
     else
@@ -141,11 +144,13 @@ double tile_cycles(const Contraction& c, const Target& target, const RegisterTil
 
 int registers_used(const Contraction& c, const Target& target, const RegisterTile& tile) {
   const auto lanes = target.lanes(c.dtype);
-  const auto vectors = (std::min(tile.vec_length, tile.vec < 0 ? 1 : c.extents[tile.vec]) + lanes - 1) / lanes;
+  const auto vectors =
+      (std::min(tile.vec_length, tile.vec < 0 ? 1 : c.extents[tile.vec]) + lanes - 1) / lanes;
   const auto sums = vectors * tile.unroll_length * tile.unroll2_length * tile.chains;
   const bool in_dot_form = tile.vec >= 0 && c.is_reduced(tile.vec);
-  const auto held = c.in.size() < 2 ? 1 : in_dot_form ? std::min(tile.unroll_length, tile.unroll2_length) + 1
-                                                      : vectors + 1;
+  const auto held = c.in.size() < 2 ? 1
+                    : in_dot_form   ? std::min(tile.unroll_length, tile.unroll2_length) + 1
+                                    : vectors + 1;
   return static_cast<int>(sums + held);
 }
 
@@ -166,8 +171,9 @@ double predicted_seconds(const Contraction& c, const Target& target, double cycl
   const double bytes = byte_count(c);
   const double per_cycle = bytes <= static_cast<double>(target.l1_bytes)   ? 64
                            : bytes <= static_cast<double>(target.l2_bytes) ? 32
-                           : bytes <= static_cast<double>(target.l3_bytes) ? 12
-                                                                           : target.dram_bytes_per_cycle;
+                           : bytes <= static_cast<double>(target.l3_bytes)
+                               ? 12
+                               : target.dram_bytes_per_cycle;
   return std::max(cycles, bytes / per_cycle) / (target.cycles_per_ns * 1e9);
 }
 

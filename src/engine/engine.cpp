@@ -69,7 +69,8 @@ struct Engine::Impl {
       if (diagnostic.expression.empty()) diagnostic.expression = expression.text;
       return std::unexpected(std::move(diagnostic));
     } catch (const std::exception& error) {
-      return std::unexpected(Diagnostic{fmt::format("cannot compile: {}", error.what()), expression.text});
+      return std::unexpected(
+          Diagnostic{fmt::format("cannot compile: {}", error.what()), expression.text});
     }
     if (report) report->was_cached = !built;
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
@@ -105,7 +106,8 @@ Result<Kernel> Engine::try_compile(std::string_view text, std::span<const Layout
 Result<Kernel> Engine::try_compile(std::span<const std::vector<int>> inputs,
                                    const std::vector<int>& output, std::span<const Layout> layouts,
                                    const CompileOptions& options) {
-  if (inputs.empty()) return std::unexpected(Diagnostic{"an expression needs at least one operand"});
+  if (inputs.empty())
+    return std::unexpected(Diagnostic{"an expression needs at least one operand"});
   Result<Expression> expression = from_labels(inputs, output);
   if (!expression) return std::unexpected(expression.error());
   return impl_->kernel_for(*expression, layouts, options, nullptr);
@@ -147,13 +149,13 @@ Kernel Engine::find(const CallKey& key) {
   const auto kernel = impl_->calls.get(bytes, [&] {
     CompileOptions options;
     options.output = layouts[0];
-    return std::make_shared<const Kernel>(
-        compile(text, std::span(layouts).subspan(1), options));
+    return std::make_shared<const Kernel>(compile(text, std::span(layouts).subspan(1), options));
   });
   return *kernel;
 }
 
-Result<Layout> Engine::try_result_layout(std::string_view text, std::span<const Layout> inputs) const {
+Result<Layout> Engine::try_result_layout(std::string_view text,
+                                         std::span<const Layout> inputs) const {
   Result<Expression> expression = parse(text);
   if (!expression) return std::unexpected(expression.error());
   Result<Bound> bound = einjit::bind(*expression, inputs);

@@ -18,7 +18,7 @@ struct ExecutableStep {
 struct Executable {
   static constexpr int kFirstTemporary = 1 << 20;
 
-  std::vector<ExecutableStep> steps;  // none: the output is empty
+  std::vector<ExecutableStep> steps;            // none: the output is empty
   std::vector<std::int64_t> temporary_offsets;  // bytes into the workspace
   std::int64_t workspace_bytes = 0;
   double flops = 0;

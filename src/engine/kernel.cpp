@@ -15,9 +15,10 @@ bool run_step(const Executable& executable, const ExecutableStep& step, void* co
   char* pointers[kMostOperands];
   for (std::size_t o = 0; o < step.operands.size(); ++o) {
     const int number = step.operands[o];
-    pointers[o] = number < Executable::kFirstTemporary
-                      ? static_cast<char*>(operands[number])
-                      : workspace + executable.temporary_offsets[number - Executable::kFirstTemporary];
+    pointers[o] =
+        number < Executable::kFirstTemporary
+            ? static_cast<char*>(operands[number])
+            : workspace + executable.temporary_offsets[number - Executable::kFirstTemporary];
   }
   return run(step.plan, pointers, scale, executor);
 }
@@ -35,7 +36,8 @@ Status Kernel::run_steps(void* const* operands, const Scale& scale,
                          const Executor& executor) const noexcept {
   if (!state_) return Status::no_kernel;
   const Executable& executable = *state_->executable;
-  Arena::Lease workspace(Arena::of_this_thread(), static_cast<std::size_t>(executable.workspace_bytes));
+  Arena::Lease workspace(Arena::of_this_thread(),
+                         static_cast<std::size_t>(executable.workspace_bytes));
   if (!workspace.data()) return Status::out_of_memory;
   for (const ExecutableStep& step : executable.steps)
     if (!run_step(executable, step, operands, workspace.data(), &scale.alpha, executor))
@@ -46,7 +48,9 @@ Status Kernel::run_steps(void* const* operands, const Scale& scale,
 std::span<const Layout> Kernel::inputs() const { return state_->inputs; }
 const Layout& Kernel::output() const { return state_->output; }
 std::int64_t Kernel::workspace_bytes() const { return state_->executable->workspace_bytes; }
-std::int64_t Kernel::flop_count() const { return static_cast<std::int64_t>(state_->executable->flops); }
+std::int64_t Kernel::flop_count() const {
+  return static_cast<std::int64_t>(state_->executable->flops);
+}
 
 const Layout& Kernel::operand(std::size_t number) const {
   return number == 0 ? state_->output : state_->inputs[number - 1];

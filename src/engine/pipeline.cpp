@@ -46,9 +46,12 @@ bool has_scratch(const Block& block) {
 
 UnitShape unit_shape(const LoopNest& nest, double seconds, Specialization specialization) {
   switch (specialization) {
-    case Specialization::always: return UnitShape::constant;
-    case Specialization::never: return UnitShape::argument;
-    case Specialization::automatic: break;
+    case Specialization::always:
+      return UnitShape::constant;
+    case Specialization::never:
+      return UnitShape::argument;
+    case Specialization::automatic:
+      break;
   }
   return seconds < kSpecializeSeconds && !has_scratch(nest.body) ? UnitShape::constant
                                                                  : UnitShape::argument;
@@ -86,7 +89,8 @@ Result<LoweredStep> lower_step(const Contraction& contraction, const Target& tar
   LoopNest nest = lower(contraction, choice.schedule, target);
   if (auto proof = verify(nest); !proof) return std::unexpected(proof.error());
   const UnitShape shape = unit_shape(nest, choice.seconds, options.specialization);
-  return LoweredStep{contraction, std::move(choice.schedule), std::move(nest), shape, choice.seconds};
+  return LoweredStep{contraction, std::move(choice.schedule), std::move(nest), shape,
+                     choice.seconds};
 }
 
 Result<std::shared_ptr<const Executable>> build_executable(const Contraction& canonical,

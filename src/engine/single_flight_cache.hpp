@@ -75,7 +75,9 @@ class SingleFlightCache {
  private:
   struct Hash {
     using is_transparent = void;
-    std::size_t operator()(std::string_view key) const { return XXH3_64bits(key.data(), key.size()); }
+    std::size_t operator()(std::string_view key) const {
+      return XXH3_64bits(key.data(), key.size());
+    }
   };
   using Order = std::list<const std::string*>;  // most recently used first
   struct Entry {

@@ -1,8 +1,8 @@
 // Floor 1: the text of an einsum expression, parsed.
 //
 // In: "ij,jk->ik". Out: an Expression: labels as integers, per term in order, with the source range
-// of each, for diagnostics. Nothing is known of shapes here. The grammar is numpy.einsum's: terms of
-// letters with at most one "..." each, blanks anywhere but inside "->" and "...", explicit or
+// of each, for diagnostics. Nothing is known of shapes here. The grammar is numpy.einsum's: terms
+// of letters with at most one "..." each, blanks anywhere but inside "->" and "...", explicit or
 // implicit output (labels that occur once, in ASCII order, after the ellipsis).
 #pragma once
 

@@ -75,9 +75,9 @@ class Parser {
         if (text().compare(position_, 2, "->") == 0) break;
         return fail("'-' must be followed by '>' at once", {position_, position_ + 1});
       } else {
-        return fail(fmt::format("{} cannot stand in {}: labels are letters a-z and A-Z",
-                                spelled(c), what),
-                    {position_, position_ + 1});
+        return fail(
+            fmt::format("{} cannot stand in {}: labels are letters a-z and A-Z", spelled(c), what),
+            {position_, position_ + 1});
       }
     }
     term.range.end = position_;
@@ -187,8 +187,8 @@ Result<Expression> from_labels(std::span<const std::vector<int>> inputs,
                                         expression.text, out.ranges[p]});
     if (std::ranges::count(out.labels, out.labels[p]) > 1)
       return std::unexpected(
-          Diagnostic{fmt::format("label {} stands twice in the output", output[p]),
-                     expression.text, out.ranges[p]});
+          Diagnostic{fmt::format("label {} stands twice in the output", output[p]), expression.text,
+                     out.ranges[p]});
   }
   return expression;
 }

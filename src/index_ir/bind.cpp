@@ -45,20 +45,21 @@ class Binder {
   Result<void> check_counts() const {
     const std::size_t terms = expression_.inputs.size();
     if (terms != inputs_.size())
-      return fail(fmt::format("the expression has {} term{} but {} operand{} given", terms,
-                              terms == 1 ? "" : "s", inputs_.size(),
-                              inputs_.size() == 1 ? " is" : "s are"),
-                  {0, expression_.inputs.back().range.end});
+      return fail(
+          fmt::format("the expression has {} term{} but {} operand{} given", terms,
+                      terms == 1 ? "" : "s", inputs_.size(), inputs_.size() == 1 ? " is" : "s are"),
+          {0, expression_.inputs.back().range.end});
     for (std::size_t k = 0; k < terms; ++k) {
       const Term& term = expression_.inputs[k];
       const int extra = extra_axes(k);
       if (extra == 0 || (extra > 0 && term.ellipsis >= 0)) continue;
-      return fail(fmt::format("operand {} has {} ax{} (shape {}) but its term names {}{}", k,
-                              inputs_[k].rank(), inputs_[k].rank() == 1 ? "is" : "es",
-                              inputs_[k].rank() ? fmt::format("{}", fmt::join(inputs_[k].extents, "x"))
-                                                : "scalar",
-                              term.labels.size(), extra > 0 ? " and has no '...'" : ""),
-                  term.range);
+      return fail(
+          fmt::format(
+              "operand {} has {} ax{} (shape {}) but its term names {}{}", k, inputs_[k].rank(),
+              inputs_[k].rank() == 1 ? "is" : "es",
+              inputs_[k].rank() ? fmt::format("{}", fmt::join(inputs_[k].extents, "x")) : "scalar",
+              term.labels.size(), extra > 0 ? " and has no '...'" : ""),
+          term.range);
     }
     return {};
   }
@@ -101,17 +102,19 @@ class Binder {
       const auto [label, where] = axes[a];
       const std::int64_t extent = layout.extents[a];
       if (first_axis[label] >= 0 && layout.extents[first_axis[label]] != extent)
-        return fail(fmt::format("{} repeats in operand {} with extents {} (axis {}) and {} (axis {})",
-                                label_name(label), k, layout.extents[first_axis[label]],
-                                first_axis[label], extent, a),
-                    where);
+        return fail(
+            fmt::format("{} repeats in operand {} with extents {} (axis {}) and {} (axis {})",
+                        label_name(label), k, layout.extents[first_axis[label]], first_axis[label],
+                        extent, a),
+            where);
       if (first_axis[label] < 0) first_axis[label] = a;
       std::int64_t& known = c.extents[label];
       if (extent != known && extent != 1 && known != 1)
-        return fail(fmt::format("{} has extent {} in operand {} (axis {}) and {} in operand {} (axis {})",
-                                label_name(label), known, owner_[label].operand,
-                                owner_[label].axis, extent, k, a),
-                    where, {"extents must agree, or be 1 to broadcast"});
+        return fail(
+            fmt::format("{} has extent {} in operand {} (axis {}) and {} in operand {} (axis {})",
+                        label_name(label), known, owner_[label].operand, owner_[label].axis, extent,
+                        k, a),
+            where, {"extents must agree, or be 1 to broadcast"});
       if (known == 1 && extent != 1) {
         known = extent;
         owner_[label] = {static_cast<int>(k), a};
@@ -145,9 +148,10 @@ class Binder {
                               name_of(c.dtype)),
                   term.range);
     if (layout.extents != bound_.output_extents)
-      return fail(fmt::format("the output given has shape ({}), but the expression gives ({})",
-                              fmt::join(layout.extents, ","), fmt::join(bound_.output_extents, ",")),
-                  term.range);
+      return fail(
+          fmt::format("the output given has shape ({}), but the expression gives ({})",
+                      fmt::join(layout.extents, ","), fmt::join(bound_.output_extents, ",")),
+          term.range);
     c.out.strides.assign(c.names.size(), 0);
     for (std::size_t a = 0; a < axes.size(); ++a)
       if (layout.extents[a] != 1)

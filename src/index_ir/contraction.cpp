@@ -12,11 +12,16 @@ std::string class_of(const Contraction& c, Label l) {
   const std::uint64_t set = operand_set(c, l);
   if (c.in.size() == 2) {
     switch (set) {
-      case 7: return "batch";
-      case 3: return "m";
-      case 5: return "n";
-      case 6: return "k";
-      default: break;
+      case 7:
+        return "batch";
+      case 3:
+        return "m";
+      case 5:
+        return "n";
+      case 6:
+        return "k";
+      default:
+        break;
     }
   }
   std::string text = set & 1 ? "out" : "sum";
@@ -55,9 +60,9 @@ double Contraction::point_count() const {
 }
 
 std::string Contraction::to_string() const {
-  std::string text = fmt::format("contraction {}  alpha {} beta {}\n", name_of(dtype),
-                                 alpha == Alpha::one ? "1" : "run-time",
-                                 beta == Beta::zero ? "0" : "run-time");
+  std::string text =
+      fmt::format("contraction {}  alpha {} beta {}\n", name_of(dtype),
+                  alpha == Alpha::one ? "1" : "run-time", beta == Beta::zero ? "0" : "run-time");
   text += fmt::format("  {:<6} {:>8} {:>9}", "label", "extent", "out");
   for (std::size_t k = 0; k < in.size(); ++k) text += fmt::format(" {:>9}", fmt::format("in{}", k));
   text += "  class\n";

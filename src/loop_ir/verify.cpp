@@ -13,8 +13,12 @@ namespace {
 class Verifier {
  public:
   explicit Verifier(const LoopNest& nest)
-      : nest_(nest), c_(nest.contraction), length_(c_.extents), steps_(c_.extents.size()),
-        at_alloc_(nest.scratch.size()), steps_at_alloc_(nest.scratch.size()),
+      : nest_(nest),
+        c_(nest.contraction),
+        length_(c_.extents),
+        steps_(c_.extents.size()),
+        at_alloc_(nest.scratch.size()),
+        steps_at_alloc_(nest.scratch.size()),
         parallel_at_alloc_(nest.scratch.size()) {}
 
   Result<void> run() {
@@ -25,8 +29,8 @@ class Verifier {
 
  private:
   std::unexpected<Diagnostic> fail(std::string message) const {
-    return std::unexpected(Diagnostic{"loop nest: " + std::move(message),
-                                      {}, {}, {nest_.to_string()}});
+    return std::unexpected(
+        Diagnostic{"loop nest: " + std::move(message), {}, {}, {nest_.to_string()}});
   }
   const std::string& name(Label l) const { return c_.names[l]; }
 
@@ -75,7 +79,8 @@ class Verifier {
       if (in_registers && length_[var.label] > var.factor)
         return fail(fmt::format("the tile's range of '{}' exceeds its factor", name(var.label)));
       if (var.role == Role::reduce && !is_reduced_in(tile, var))
-        return fail(fmt::format("'{}' is reduced but stands in the tile's output", name(var.label)));
+        return fail(
+            fmt::format("'{}' is reduced but stands in the tile's output", name(var.label)));
     }
     if (auto done = check_parallel(tile); !done) return done;
     if (auto done = check_ref(tile, tile.out); !done) return done;
@@ -91,7 +96,8 @@ class Verifier {
       from = parallel_at_alloc_[tile.out.buffer - nest_.first_scratch()];
     for (std::size_t p = from; p < parallel_.size(); ++p)
       if (tile.out.strides[parallel_[p]].outer == 0)
-        return fail(fmt::format("parallel pieces of '{}' write the same elements", name(parallel_[p])));
+        return fail(
+            fmt::format("parallel pieces of '{}' write the same elements", name(parallel_[p])));
     return {};
   }
 
@@ -138,7 +144,7 @@ class Verifier {
 
   const LoopNest& nest_;
   const Contraction& c_;
-  std::vector<std::int64_t> length_;    // the most of each label's range
+  std::vector<std::int64_t> length_;              // the most of each label's range
   std::vector<std::vector<std::int64_t>> steps_;  // of the loops around, per label
   std::vector<std::vector<std::int64_t>> at_alloc_;
   std::vector<std::vector<std::size_t>> steps_at_alloc_;

@@ -13,8 +13,8 @@
 namespace einjit {
 
 struct Packing {
-  Ref packed;              // how tiles read the buffer
-  std::int64_t elements;   // the buffer's size
+  Ref packed;             // how tiles read the buffer
+  std::int64_t elements;  // the buffer's size
   Block copy;
 };
 

@@ -11,7 +11,7 @@
 namespace einjit {
 namespace {
 
-constexpr int kChains = 12;         // enough to hide any FMA's latency
+constexpr int kChains = 12;  // enough to hide any FMA's latency
 constexpr int kSteps = 20000;
 
 // One loop of independent multiply-adds for a vector type; the operation count is returned. The
@@ -23,8 +23,9 @@ template <class V>
   for (int s = 0; s < kSteps; ++s) {
     a = a * y + x, b = b * y + x, c = c * y + x, d = d * y + x, e = e * y + x, f = f * y + x;
     g = g * y + x, h = h * y + x, i = i * y + x, j = j * y + x, k = k * y + x, l = l * y + x;
-    asm volatile("" : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i),
-                      "+v"(j), "+v"(k), "+v"(l));
+    asm volatile(""
+                 : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i),
+                   "+v"(j), "+v"(k), "+v"(l));
   }
   return 2.0 * kSteps * kChains * sizeof(V);
 }

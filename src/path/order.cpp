@@ -162,7 +162,9 @@ class Greedy {
 
   // What shares no label any more: smallest first.
   void join_rest() {
-    auto larger = [&](int a, int b) { return std::pair(size(labels_[a]), a) > std::pair(size(labels_[b]), b); };
+    auto larger = [&](int a, int b) {
+      return std::pair(size(labels_[a]), a) > std::pair(size(labels_[b]), b);
+    };
     std::priority_queue<int, std::vector<int>, decltype(larger)> rest(larger);
     for (int i = 0; i < static_cast<int>(labels_.size()); ++i)
       if (alive_[i]) rest.push(i);

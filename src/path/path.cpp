@@ -11,9 +11,9 @@
 namespace einjit {
 namespace {
 
-constexpr double kElementCost = 2.0;      // of moving an element, in vector multiply-adds
-constexpr double kStepSeconds = 100e-9;   // of one more kernel call
-constexpr int kMostFused = 8;             // operands of one loop nest
+constexpr double kElementCost = 2.0;     // of moving an element, in vector multiply-adds
+constexpr double kStepSeconds = 100e-9;  // of one more kernel call
+constexpr int kMostFused = 8;            // operands of one loop nest
 
 // One operand on its way: the number it goes by, and its strides.
 struct Tensor {
@@ -49,7 +49,8 @@ class PathPlanner {
   // The predicted time of one nest: multiply-adds or bytes, and the call.
   double seconds(const Contraction& c) const {
     const double factors = std::max<double>(1, static_cast<double>(c.in.size()) - 1);
-    const double cycles = c.point_count() * factors / (target_.lanes(c.dtype) * target_.fma_per_cycle * 0.7);
+    const double cycles =
+        c.point_count() * factors / (target_.lanes(c.dtype) * target_.fma_per_cycle * 0.7);
     return predicted_seconds(c, target_, cycles) + kStepSeconds;
   }
 
@@ -70,15 +71,21 @@ class PathPlanner {
   // The contraction of a group of tensors: onto the program's output if nothing else is left, else
   // onto a new temporary. Labels that no operand moves in stay with the last step.
   Contraction contraction_of(const std::vector<int>& group, bool is_last) const {
-    Contraction step{c_.dtype, is_last ? c_.alpha : Alpha::one, is_last ? c_.beta : Beta::zero,
-                     c_.extents, c_.names, c_.out, {}};
+    Contraction step{c_.dtype,
+                     is_last ? c_.alpha : Alpha::one,
+                     is_last ? c_.beta : Beta::zero,
+                     c_.extents,
+                     c_.names,
+                     c_.out,
+                     {}};
     for (int i : group) step.in.push_back(tensors_[i].access);
     drop_summed(step);
     if (is_last) return step;
     step.out.strides.assign(c_.extents.size(), 0);
     std::vector<Label> kept;
     for (Label l = 0; l < c_.label_count(); ++l) {
-      const bool moves = std::ranges::any_of(step.in, [&](const Access& a) { return a.strides[l] != 0; });
+      const bool moves =
+          std::ranges::any_of(step.in, [&](const Access& a) { return a.strides[l] != 0; });
       if (!moves) step.extents[l] = 1;
       if (moves && is_needed_elsewhere(l, group)) kept.push_back(l);
     }
@@ -232,7 +239,8 @@ Program plan_path(const Contraction& contraction, const Target& target) {
 std::string Program::to_string() const {
   auto name = [&](int operand) {
     if (operand == kOutput) return std::string("out");
-    return operand < input_count ? fmt::format("in{}", operand) : fmt::format("t{}", operand - input_count);
+    return operand < input_count ? fmt::format("in{}", operand)
+                                 : fmt::format("t{}", operand - input_count);
   };
   std::string text;
   for (std::size_t s = 0; s < steps.size(); ++s) {
@@ -244,8 +252,8 @@ std::string Program::to_string() const {
   }
   if (!temporaries.empty()) text += fmt::format("workspace {} elements\n", workspace_elements);
   if (pairwise_seconds > 0)
-    text += fmt::format("predicted: pairwise {:.3g} us, one nest {:.3g} us\n", pairwise_seconds * 1e6,
-                        fused_seconds * 1e6);
+    text += fmt::format("predicted: pairwise {:.3g} us, one nest {:.3g} us\n",
+                        pairwise_seconds * 1e6, fused_seconds * 1e6);
   return text;
 }
 

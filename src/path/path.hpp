@@ -28,7 +28,8 @@ inline constexpr int kOutput = -1;
 
 struct Temporary {
   std::int64_t elements = 0;
-  std::int64_t offset = 0;  // elements into the workspace; temporaries that do not live at once share
+  std::int64_t offset =
+      0;  // elements into the workspace; temporaries that do not live at once share
 };
 
 struct Program {

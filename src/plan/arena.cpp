@@ -38,7 +38,9 @@ char* Arena::allocate(std::size_t bytes) {
 }
 
 Arena::Lease::Lease(Arena& arena, std::size_t bytes)
-    : arena_(arena), chunk_(arena.chunk_), used_(arena.used_),
+    : arena_(arena),
+      chunk_(arena.chunk_),
+      used_(arena.used_),
       data_(arena.allocate((bytes + kLine - 1) / kLine * kLine)) {}
 
 Arena::Lease::~Lease() {

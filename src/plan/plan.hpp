@@ -51,15 +51,15 @@ struct PlanCall {
     std::shared_ptr<const CompiledUnit> code;
     std::shared_ptr<const CompiledUnit> code_without_old;  // for beta == 0
   };
-  std::vector<Operand> operands;    // output first
-  std::vector<Label> reduced;       // reduced labels that loops above cut
+  std::vector<Operand> operands;  // output first
+  std::vector<Label> reduced;     // reduced labels that loops above cut
   std::vector<Variant> variants;
 };
 
 struct Plan {
   std::vector<PlanNode> nodes;
   std::vector<PlanCall> calls;
-  std::vector<std::int64_t> extents;      // per label
+  std::vector<std::int64_t> extents;                     // per label
   std::vector<std::vector<std::int64_t>> scratch_moves;  // per buffer and label: bytes per lo
   std::vector<std::int64_t> scratch_bytes;
   int operand_count = 0;  // output and inputs

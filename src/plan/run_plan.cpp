@@ -130,10 +130,18 @@ void walk(Run& run, int begin, int end, State& state) {
   for (int at = begin; at < end; at = run.plan.nodes[at].end) {
     const PlanNode& node = run.plan.nodes[at];
     switch (node.kind) {
-      case PlanNode::Kind::call: call(run, run.plan.calls[node.index], state); break;
-      case PlanNode::Kind::loop: walk_loop(run, at, state); break;
-      case PlanNode::Kind::split: walk_split(run, at, state); break;
-      case PlanNode::Kind::scratch: walk_scratch(run, at, state); break;
+      case PlanNode::Kind::call:
+        call(run, run.plan.calls[node.index], state);
+        break;
+      case PlanNode::Kind::loop:
+        walk_loop(run, at, state);
+        break;
+      case PlanNode::Kind::split:
+        walk_split(run, at, state);
+        break;
+      case PlanNode::Kind::scratch:
+        walk_scratch(run, at, state);
+        break;
       case PlanNode::Kind::parallel_loop:
         // Nested parallel loops do not oversubscribe: the inner ones run in their worker.
         state.in_parallel ? walk_loop(run, at, state) : walk_parallel(run, at, state);

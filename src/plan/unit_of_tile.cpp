@@ -29,9 +29,9 @@ class Builder {
     unit.dtype = nest_.contraction.dtype;
     if (chain_.tile->update == Update::output) {
       unit.alpha = nest_.contraction.alpha;
-      unit.old = !is_first                                    ? Old::add
-                 : nest_.contraction.beta == Beta::zero       ? Old::ignore
-                                                              : Old::scale_by_beta;
+      unit.old = !is_first                              ? Old::add
+                 : nest_.contraction.beta == Beta::zero ? Old::ignore
+                                                        : Old::scale_by_beta;
     }
     collect_variables();
     merge_reduced();
@@ -86,8 +86,8 @@ class Builder {
     for (std::size_t v = 0; v + 1 < variables_.size();) {
       Variable& outer = variables_[v];
       Variable& inner = variables_[v + 1];
-      const bool plain = outer.var.role == Role::reduce && inner.var.role == Role::reduce &&
-                         outer.var.factor == 1;
+      const bool plain =
+          outer.var.role == Role::reduce && inner.var.role == Role::reduce && outer.var.factor == 1;
       if (plain && move_together(outer, inner)) {
         inner.length *= outer.length;
         variables_.erase(variables_.begin() + static_cast<long>(v));

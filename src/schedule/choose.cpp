@@ -14,7 +14,7 @@ constexpr std::int64_t kMostChunks = 32;
 class Scheduler {
  public:
   Scheduler(const Contraction& c, const Target& target, const RatedTile& rated)
-      : c_(c), target_(target), tile_(rated.tile), cycles_(rated.cycles) {}
+      : c_(c), target_(target), tile_(rated.tile), cycles_(rated.cycles), length_(c.extents) {}
 
   Schedule run() {
     tile_.packed ? add_blocked_loops() : add_plain_loops();
@@ -23,7 +23,9 @@ class Scheduler {
   }
 
  private:
-  bool is_in_tile(Label l) const { return l == tile_.vec || l == tile_.unroll || l == tile_.unroll2; }
+  bool is_in_tile(Label l) const {
+    return l == tile_.vec || l == tile_.unroll || l == tile_.unroll2;
+  }
 
   std::int64_t tile_step(Label l) const {
     if (l == tile_.vec) return tile_.vec_length;
@@ -32,17 +34,21 @@ class Scheduler {
     return 1;
   }
 
+  // A loop of one piece is left out.
   void loop(Label l, std::int64_t step, Order order = Order::serial) {
+    if (step >= length_[l]) return;
     schedule_.outer.emplace_back(LoopSpec{l, step, order});
+    length_[l] = step;
   }
 
   // Cuts the label's range into chunks that can run at the same time, if there is work enough.
   bool chunk(Label l, std::int64_t step) {
     if (cycles_ < kParallelCycles || c_.extents[l] <= step) return false;
-    const std::int64_t most = std::min<std::int64_t>(
-        kMostChunks, static_cast<std::int64_t>(cycles_ / kChunkCycles));
+    const std::int64_t most =
+        std::min<std::int64_t>(kMostChunks, static_cast<std::int64_t>(cycles_ / kChunkCycles));
     std::int64_t length = (c_.extents[l] + most - 1) / most;
     length = (length + step - 1) / step * step;
+    if (length >= c_.extents[l]) return false;
     loop(l, length, Order::parallel);
     return true;
   }
@@ -56,9 +62,8 @@ class Scheduler {
     std::vector<Label> inner;
     for (Label l : {tile_.vec, tile_.unroll, tile_.unroll2})
       if (l >= 0 && !c_.is_reduced(l)) inner.push_back(l);
-    const bool is_reused = std::ranges::any_of(c_.in, [&](const Access& a) {
-      return tile_.unroll >= 0 && a.strides[tile_.unroll] == 0;
-    });
+    const bool is_reused = std::ranges::any_of(
+        c_.in, [&](const Access& a) { return tile_.unroll >= 0 && a.strides[tile_.unroll] == 0; });
     order.insert(order.end(), inner.begin(), inner.end());
     if (!is_reused) std::ranges::sort(order);  // canonical: labels fall in output stride
     bool chunked = false;
@@ -90,7 +95,8 @@ class Scheduler {
     std::vector<LoopSpec> loops;
     for (Label l : labels) {
       const std::int64_t extent = c_.extents[l], unit = tile_step(l);
-      const std::int64_t pieces = (extent + std::max<std::int64_t>(most, 1) - 1) / std::max<std::int64_t>(most, 1);
+      const std::int64_t pieces =
+          (extent + std::max<std::int64_t>(most, 1) - 1) / std::max<std::int64_t>(most, 1);
       std::int64_t step = (extent + pieces - 1) / pieces;
       step = std::min((step + unit - 1) / unit * unit, (extent + unit - 1) / unit * unit);
       loops.push_back({l, step});
@@ -116,12 +122,15 @@ class Scheduler {
         reduced.push_back(l);
         depth *= c_.extents[l];
       }
-    const std::int64_t kc = std::max<std::int64_t>(target_.l1_bytes / (tile_.vec_length * item), 64);
+    const std::int64_t kc =
+        std::max<std::int64_t>(target_.l1_bytes / (tile_.vec_length * item), 64);
     const std::vector<LoopSpec> sum = cut(reduced, kc);
     std::int64_t kc_used = 1;
     for (const LoopSpec& l : sum) kc_used *= std::min(l.step, c_.extents[l.label]);
-    const std::int64_t mc = std::max<std::int64_t>(target_.l2_bytes / 2 / (kc_used * item), tile_.unroll_length);
-    const std::int64_t nc = std::max<std::int64_t>(target_.l3_bytes / 4 / (kc_used * item), tile_.vec_length);
+    const std::int64_t mc =
+        std::max<std::int64_t>(target_.l2_bytes / 2 / (kc_used * item), tile_.unroll_length);
+    const std::int64_t nc =
+        std::max<std::int64_t>(target_.l3_bytes / 4 / (kc_used * item), tile_.vec_length);
     const std::vector<LoopSpec> vec_block = block(Side::vec, tile_.vec, nc);
     const std::vector<LoopSpec> unroll_block = block(Side::unroll, tile_.unroll, mc);
     for (Label l = 0; l < c_.label_count(); ++l)
@@ -154,6 +163,7 @@ class Scheduler {
   const Target& target_;
   RegisterTile tile_;
   double cycles_;
+  std::vector<std::int64_t> length_;  // of each label's pieces so far
   Schedule schedule_;
 };
 

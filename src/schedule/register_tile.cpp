@@ -7,9 +7,9 @@
 namespace einjit {
 namespace {
 
-constexpr double kPackReuse = 12;      // uses of an element that pay for its packing
+constexpr double kPackReuse = 12;           // uses of an element that pay for its packing
 constexpr std::int64_t kMostUnrolled = 64;  // multiply-adds in the body of a loop of many steps
-constexpr std::int64_t kPage = 4096;   // strides of this many bytes fall into one set of L1
+constexpr std::int64_t kPage = 4096;        // strides of this many bytes fall into one set of L1
 
 // Pieces of at most `most`, as equal as they can be.
 std::int64_t balanced(std::int64_t extent, std::int64_t most) {
@@ -67,7 +67,8 @@ class Enumerator {
       for (Label unroll : kept_) {
         if (unroll == vec) continue;
         const std::int64_t most = (target_.vector_registers - vectors - 1) / vectors;
-        for (std::int64_t length : {most, most - 1, most - 2, most / 2, std::int64_t{lanes_}, std::int64_t{4}}) {
+        for (std::int64_t length :
+             {most, most - 1, most - 2, most / 2, std::int64_t{lanes_}, std::int64_t{4}}) {
           if (length < 2) continue;
           tile.unroll = unroll;
           tile.unroll_length = length == lanes_ ? std::min(length, c_.extents[unroll])
@@ -124,8 +125,8 @@ class Enumerator {
       const double reuse = c_.point_count() / elements / static_cast<double>(tile.vec_length);
       const bool by_vec = a.strides[tile.vec] != 0;
       if (!by_vec && (tile.unroll < 0 || a.strides[tile.unroll] == 0)) continue;
-      const double uses = by_vec ? c_.point_count() / elements / static_cast<double>(tile.unroll_length)
-                                 : reuse;
+      const double uses =
+          by_vec ? c_.point_count() / elements / static_cast<double>(tile.unroll_length) : reuse;
       if (uses < kPackReuse / 4) continue;
       if (by_vec ? needs_vec_panels(a, tile, elements) : needs_unroll_panels(a, tile, elements))
         packed |= 1u << k;

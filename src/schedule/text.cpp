@@ -83,7 +83,8 @@ class ScheduleParser {
       const Word& word = words_[position_ - 1];
       where = {word.begin, word.begin + static_cast<int>(word.text.size())};
     }
-    return std::unexpected(Diagnostic{"schedule: " + std::move(message), std::string(text_), where});
+    return std::unexpected(
+        Diagnostic{"schedule: " + std::move(message), std::string(text_), where});
   }
 
   Result<Label> parse_label() {

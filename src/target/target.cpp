@@ -24,10 +24,14 @@ std::int64_t cache_bytes(int index, std::int64_t fallback) {
 
 const char* name_of(Isa isa) {
   switch (isa) {
-    case Isa::x86_64_v2: return "x86-64-v2";
-    case Isa::x86_64_v3: return "x86-64-v3";
-    case Isa::x86_64_v4: return "x86-64-v4";
-    case Isa::aarch64: return "aarch64";
+    case Isa::x86_64_v2:
+      return "x86-64-v2";
+    case Isa::x86_64_v3:
+      return "x86-64-v3";
+    case Isa::x86_64_v4:
+      return "x86-64-v4";
+    case Isa::aarch64:
+      return "aarch64";
   }
   return "?";
 }
@@ -41,7 +45,8 @@ Target Target::generic(Isa isa) {
       target.vector_bytes = 16;
       target.vector_registers = isa == Isa::aarch64 ? 32 : 16;
       break;
-    case Isa::x86_64_v3: break;
+    case Isa::x86_64_v3:
+      break;
     case Isa::x86_64_v4:
       target.vector_bytes = 64;
       target.vector_registers = 32;

@@ -20,14 +20,18 @@ std::string text_of(const UnitRef& ref) {
 }  // namespace
 
 std::string Unit::key() const {
-  std::string text = fmt::format("{} alpha {} old {}", name_of(dtype),
-                                 alpha == Alpha::one ? "1" : "run-time",
-                                 old == Old::ignore ? "ignored" : old == Old::add ? "added" : "beta");
+  std::string text =
+      fmt::format("{} alpha {} old {}", name_of(dtype), alpha == Alpha::one ? "1" : "run-time",
+                  old == Old::ignore ? "ignored"
+                  : old == Old::add  ? "added"
+                                     : "beta");
   for (const UnitLoop& loop : loops)
     text += fmt::format("; for {} step {} tail {} var {}", text_of(loop.trips), loop.step,
                         loop.tail, loop.var);
   for (const UnitVar& var : vars) {
-    const char* role = var.role == Role::vec ? "vec" : var.role == Role::unroll ? "unroll" : "reduce";
+    const char* role = var.role == Role::vec      ? "vec"
+                       : var.role == Role::unroll ? "unroll"
+                                                  : "reduce";
     text += fmt::format("; {}", role);
     if (var.is_reduced)
       text += fmt::format(" sum {}x{}+{} chains {}", text_of(var.trips), var.factor, var.tail,

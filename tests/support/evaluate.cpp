@@ -33,14 +33,16 @@ TypedData typed(const RandomCase& c, const CaseData& data) {
     }
   }
   const std::size_t inputs = data.layouts.size();
-  auto at = [&](std::size_t k) { return result.buffers[k].data() + data.offsets[k] * size_of(c.dtype); };
+  auto at = [&](std::size_t k) {
+    return result.buffers[k].data() + data.offsets[k] * size_of(c.dtype);
+  };
   result.pointers.push_back(at(inputs));
   for (std::size_t k = 0; k < inputs; ++k) result.pointers.push_back(at(k));
   return result;
 }
 
-std::string difference(const RandomCase& c, const TypedData& data, const std::vector<double>& expected,
-                       const std::string& what) {
+std::string difference(const RandomCase& c, const TypedData& data,
+                       const std::vector<double>& expected, const std::string& what) {
   const std::byte* bytes = data.buffers.back().data();
   for (std::size_t i = 0; i < expected.size(); ++i) {
     double got;
@@ -52,7 +54,8 @@ std::string difference(const RandomCase& c, const TypedData& data, const std::ve
       std::memcpy(&got, bytes + i * 8, 8);
     }
     if (!(got == expected[i]))
-      return fmt::format("{}: element {} of the output's buffer is {}, naive {}", what, i, got, expected[i]);
+      return fmt::format("{}: element {} of the output's buffer is {}, naive {}", what, i, got,
+                         expected[i]);
   }
   return {};
 }
@@ -81,7 +84,8 @@ std::string interpret_case(const RandomCase& c, const CaseData& data, const Targ
     std::vector<void*> pointers{pointer(step.result)};
     for (int operand : step.operands) pointers.push_back(pointer(operand));
     const Choice choice = choose_schedule(step.contraction, target);
-    if (auto valid = check(choice.schedule, step.contraction); !valid) return valid.error().render();
+    if (auto valid = check(choice.schedule, step.contraction); !valid)
+      return valid.error().render();
     const LoopNest nest = lower(step.contraction, choice.schedule, target);
     if (auto proof = verify(nest); !proof) return proof.error().render();
     interpret(nest, pointers, data.alpha, data.beta);

@@ -19,8 +19,8 @@ struct TypedData {
 TypedData typed(const RandomCase& c, const CaseData& data);
 
 // Where the typed output buffer differs from the expected one; empty if nowhere.
-std::string difference(const RandomCase& c, const TypedData& data, const std::vector<double>& expected,
-                       const std::string& what);
+std::string difference(const RandomCase& c, const TypedData& data,
+                       const std::vector<double>& expected, const std::string& what);
 
 // Runs every step's loop nest in the interpreter, verifying it. Returns what went wrong.
 std::string interpret_case(const RandomCase& c, const CaseData& data, const einjit::Target& target,

@@ -19,7 +19,8 @@ bool chance(Random& random, int percent) { return pick(random, 1, 100) <= percen
 std::int64_t random_extent(Random& random) {
   if (chance(random, 2)) return 0;
   if (chance(random, 10)) return 1;
-  constexpr std::int64_t kExtents[] = {2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 20, 31, 32, 33, 48, 65, 100};
+  constexpr std::int64_t kExtents[] = {2,  3,  4,  5,  6,  7,  8,  9,  12, 15,
+                                       16, 17, 20, 31, 32, 33, 48, 65, 100};
   return kExtents[pick(random, 0, std::size(kExtents) - 1)];
 }
 
@@ -60,7 +61,8 @@ einjit::Layout place(Random& random, const RandomCase& c, std::vector<std::int64
   for (std::size_t a = 0; a < rank; ++a) {
     if (placement == Placement::negative && chance(random, 60)) layout.strides[a] *= -1;
     if (placement == Placement::broadcast && chance(random, 40)) layout.strides[a] = 0;
-    if (placement == Placement::window && chance(random, 50)) layout.strides[a] = pick(random, 1, 3);
+    if (placement == Placement::window && chance(random, 50))
+      layout.strides[a] = pick(random, 1, 3);
   }
   return layout;
 }
@@ -105,10 +107,12 @@ RandomCase make_random_case(std::uint64_t seed) {
   RandomCase c;
   c.seed = seed;
   c.dtype = chance(random, 50) ? einjit::DType::f32 : einjit::DType::f64;
-  const int operands = static_cast<int>(std::max<std::int64_t>(1, std::min<std::int64_t>(pick(random, 0, 4), 4)));
+  const int operands =
+      static_cast<int>(std::max<std::int64_t>(1, std::min<std::int64_t>(pick(random, 0, 4), 4)));
   const int labels = static_cast<int>(pick(random, 1, 6));
   const int ellipsis = chance(random, 15) ? static_cast<int>(pick(random, 1, 2)) : 0;
-  for (int l = 0; l < labels; ++l) c.extents[static_cast<char>((l % 2 ? 'a' : 'A') + l)] = random_extent(random);
+  for (int l = 0; l < labels; ++l)
+    c.extents[static_cast<char>((l % 2 ? 'a' : 'A') + l)] = random_extent(random);
   for (int e = 0; e < ellipsis; ++e) c.extents[static_cast<char>('0' + e)] = random_extent(random);
   while (points(c) > 20000)
     for (auto& [l, n] : c.extents)
@@ -119,18 +123,21 @@ RandomCase make_random_case(std::uint64_t seed) {
     std::string term;
     for (char l : letters)
       if (chance(random, 55)) term += l;
-    if (!term.empty() && chance(random, 12)) term += term[pick(random, 0, static_cast<std::int64_t>(term.size()) - 1)];
+    if (!term.empty() && chance(random, 12))
+      term += term[pick(random, 0, static_cast<std::int64_t>(term.size()) - 1)];
     std::shuffle(term.begin(), term.end(), random);
     if (!digits.empty() && (k == 0 || chance(random, 60)))
-      term.insert(pick(random, 0, static_cast<std::int64_t>(term.size())),
-                  digits.substr(k == 0 ? 0 : pick(random, 0, static_cast<std::int64_t>(digits.size()))));
+      term.insert(
+          pick(random, 0, static_cast<std::int64_t>(term.size())),
+          digits.substr(k == 0 ? 0 : pick(random, 0, static_cast<std::int64_t>(digits.size()))));
     c.terms.push_back(term);
   }
   std::string used;
   for (const std::string& term : c.terms)
     for (char l : term)
       if (used.find(l) == std::string::npos) used += l;
-  std::erase_if(c.extents, [&](const auto& item) { return used.find(item.first) == std::string::npos; });
+  std::erase_if(c.extents,
+                [&](const auto& item) { return used.find(item.first) == std::string::npos; });
   for (char l : letters)
     if (used.find(l) != std::string::npos && chance(random, 55)) c.output += l;
   std::shuffle(c.output.begin(), c.output.end(), random);
@@ -151,7 +158,8 @@ CaseData make_data(const RandomCase& c) {
   CaseData data;
   auto add_buffer = [&](const einjit::Layout& layout) {
     data.offsets.push_back(-layout.lowest_offset());
-    std::vector<double>& buffer = data.buffers.emplace_back(std::max<std::int64_t>(layout.footprint(), 1));
+    std::vector<double>& buffer =
+        data.buffers.emplace_back(std::max<std::int64_t>(layout.footprint(), 1));
     for (double& value : buffer) value = static_cast<double>(pick(random, -3, 3));
   };
   for (std::size_t k = 0; k < c.terms.size(); ++k) {
@@ -170,7 +178,8 @@ CaseData make_data(const RandomCase& c) {
 std::vector<double> expected_buffer(const RandomCase& c, const CaseData& data) {
   std::vector<NaiveOperand> operands;
   for (std::size_t k = 0; k < data.layouts.size(); ++k)
-    operands.push_back({data.buffers[k].data() + data.offsets[k], data.layouts[k].extents, data.layouts[k].strides});
+    operands.push_back({data.buffers[k].data() + data.offsets[k], data.layouts[k].extents,
+                        data.layouts[k].strides});
   const NaiveResult result = naive_einsum(c.expression(), operands);
   std::vector<double> buffer = data.buffers.back();
   std::vector<std::int64_t> index(result.extents.size(), 0);

@@ -1,8 +1,9 @@
 // The REPL's commands: what begins with ':'.
+#include "cli/commands.hpp"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "cli/commands.hpp"
 #include "cli/repl/functions.hpp"
 #include "cli/repl/repl.hpp"
 #include "cli/repl/syntax.hpp"
@@ -35,8 +36,10 @@ struct Work {
 Work work_of(const std::vector<Tensor>& operands, const Tensor& result, const Kernel& kernel) {
   double elements = static_cast<double>(result.layout.element_count());
   for (const Tensor& operand : operands)
-    elements += static_cast<double>(std::min(operand.layout.element_count(), operand.layout.footprint()));
-  return {elements * static_cast<double>(size_of(result.dtype())), static_cast<double>(kernel.flop_count())};
+    elements +=
+        static_cast<double>(std::min(operand.layout.element_count(), operand.layout.footprint()));
+  return {elements * static_cast<double>(size_of(result.dtype())),
+          static_cast<double>(kernel.flop_count())};
 }
 
 }  // namespace
@@ -51,10 +54,12 @@ std::string Repl::run_command(const std::string& text) {
   }
   if (name == "emit") {
     const std::optional<Stage> stage = stage_named(rest);
-    if (!stage) throw Error({fmt::format(":emit: '{}' is none of {}", rest, fmt::join(kStageNames, ", "))});
+    if (!stage)
+      throw Error({fmt::format(":emit: '{}' is none of {}", rest, fmt::join(kStageNames, ", "))});
     CompileOptions options;
     options.scaling = last().scale.alpha != 1 ? Scaling::alpha_beta : Scaling::none;
-    return value_or_throw(Engine::standard().try_explain(last().expression, last_layouts(), *stage, options));
+    return value_or_throw(
+        Engine::standard().try_explain(last().expression, last_layouts(), *stage, options));
   }
   if (name == "schedule") return change_schedule(rest);
   if (name == "time") return show_time();
@@ -80,7 +85,8 @@ std::string Repl::change_schedule(const std::string& text) {
     if (given != schedules_.end()) schedules_.erase(given);
     return "the scheduler chooses again\n";
   }
-  if (!text.starts_with("edit ")) throw Error({":schedule, :schedule edit TEXT or :schedule reset"});
+  if (!text.starts_with("edit "))
+    throw Error({":schedule, :schedule edit TEXT or :schedule reset"});
   CompileOptions options;
   options.schedule = trimmed(text.substr(5));
   const Tensor result = evaluate(last().expression, last().operands, last().scale, options);
@@ -94,7 +100,8 @@ std::string Repl::show_time() {
   CompileOptions options;
   std::string key = of.expression;
   for (const Layout& layout : last_layouts()) key += '\n' + layout.to_string();
-  if (const auto given = schedules_.find(key); given != schedules_.end()) options.schedule = given->second;
+  if (const auto given = schedules_.find(key); given != schedules_.end())
+    options.schedule = given->second;
   if (of.scale.alpha != 1) options.scaling = Scaling::alpha_beta;
   const Kernel kernel = Engine::standard().compile(of.expression, last_layouts(), options);
   const Tensor out = Tensor::zeros(kernel.output().dtype, kernel.output().extents);
@@ -103,14 +110,17 @@ std::string Repl::show_time() {
   const double seconds = median_seconds([&] { (void)kernel.run(pointers.data(), of.scale); }, 0.3);
   const Work work = work_of(of.operands, out, kernel);
   const double peak = measure_fma_peak(out.dtype());
-  const double bandwidth = measure_bandwidth(Traffic::copy, std::max<std::int64_t>(static_cast<std::int64_t>(work.bytes), 1 << 12));
+  const double bandwidth = measure_bandwidth(
+      Traffic::copy, std::max<std::int64_t>(static_cast<std::int64_t>(work.bytes), 1 << 12));
   const double gflops = work.flops / seconds * 1e-9, gbs = work.bytes / seconds * 1e-9;
   std::string text = fmt::format("{:.4g} us", seconds * 1e6);
   // Bound by whichever would take longer at the machine's limit.
   if (work.flops / peak > work.bytes / bandwidth)
-    text += fmt::format("   {:.4g} GFLOP/s   {:.0f} % of the FMA peak ({:.4g} GFLOP/s)", gflops, gflops / peak * 100, peak);
+    text += fmt::format("   {:.4g} GFLOP/s   {:.0f} % of the FMA peak ({:.4g} GFLOP/s)", gflops,
+                        gflops / peak * 100, peak);
   else
-    text += fmt::format("   {:.4g} GB/s   {:.0f} % of the copy bandwidth ({:.4g} GB/s)", gbs, gbs / bandwidth * 100, bandwidth);
+    text += fmt::format("   {:.4g} GB/s   {:.0f} % of the copy bandwidth ({:.4g} GB/s)", gbs,
+                        gbs / bandwidth * 100, bandwidth);
   return text + "\n";
 }
 

@@ -50,7 +50,8 @@ std::vector<std::int64_t> shape(const Arguments& arguments, std::size_t from, co
 
 std::size_t axis(std::int64_t given, const Tensor& tensor, const char* name) {
   const std::int64_t rank = tensor.layout.rank(), at = given < 0 ? given + rank : given;
-  if (at < 0 || at >= rank) fail(fmt::format("{}: axis {} of a tensor with {} axes", name, given, rank));
+  if (at < 0 || at >= rank)
+    fail(fmt::format("{}: axis {} of a tensor with {} axes", name, given, rank));
   return static_cast<std::size_t>(at);
 }
 
@@ -107,7 +108,8 @@ CallResult transpose(const Arguments& a, CallContext) {
   std::vector<std::int64_t> order = integers(a, 1, "transpose");
   if (order.empty())
     for (std::size_t r = rank; r-- > 0;) order.push_back(static_cast<std::int64_t>(r));
-  if (order.size() != rank) fail(fmt::format("transpose: {} axes given for {}", order.size(), rank));
+  if (order.size() != rank)
+    fail(fmt::format("transpose: {} axes given for {}", order.size(), rank));
   Layout layout{tensor.dtype()};
   std::vector<bool> seen(rank);
   for (std::int64_t given : order) {
@@ -134,7 +136,7 @@ CallResult reshape(const Arguments& a, CallContext) {
       known *= *e;
   }
   const std::int64_t count = tensor.layout.element_count();
-  if (open != extents.end() && known > 0 && count % known == 0) known *= *open = count / known;
+  if (open != extents.end() && known > 0 && count % known == 0) known *= * open = count / known;
   if (known != count)
     fail(fmt::format("reshape: {} elements do not fit ({})", count, fmt::join(extents, ", ")));
   const Tensor dense = contiguous(tensor, tensor.dtype());
@@ -153,7 +155,8 @@ Tensor checked_view(const Tensor& tensor, Layout layout, const char* name) {
 
 CallResult as_strided(const Arguments& a, CallContext) {
   const Tensor& tensor = tensor_at(a, 0, "as_strided");
-  const bool has_lists = a.size() == 3 && a[1].kind == Argument::Kind::list && a[2].kind == Argument::Kind::list;
+  const bool has_lists =
+      a.size() == 3 && a[1].kind == Argument::Kind::list && a[2].kind == Argument::Kind::list;
   if (!has_lists || a[1].list.size() != a[2].list.size())
     fail("as_strided(A, [extents], [strides]): two lists of one length, strides in elements");
   double span = 1, elements = 1;
@@ -176,7 +179,8 @@ CallResult sliding_window(const Arguments& a, CallContext) {
   for (std::size_t w = 0; w < window.size(); ++w) {
     const std::size_t at = rank - window.size() + w;
     if (window[w] < 1 || window[w] > tensor.layout.extents[at])
-      fail(fmt::format("sliding_window: a window of {} on an axis of {}", window[w], tensor.layout.extents[at]));
+      fail(fmt::format("sliding_window: a window of {} on an axis of {}", window[w],
+                       tensor.layout.extents[at]));
     layout.extents[at] -= window[w] - 1;
     layout.extents.push_back(window[w]);
     layout.strides.push_back(tensor.layout.strides[at]);
@@ -197,8 +201,10 @@ CallResult softmax(const Arguments& a, CallContext) {
   others.extents[along] = extent > 0 ? 1 : 0;
   for_each_element(others, [&](std::int64_t first) {
     double largest = -HUGE_VAL, sum = 0;
-    for (std::int64_t i = 0; i < extent; ++i) largest = std::max(largest, out.get(first + i * stride));
-    for (std::int64_t i = 0; i < extent; ++i) sum += std::exp(out.get(first + i * stride) - largest);
+    for (std::int64_t i = 0; i < extent; ++i)
+      largest = std::max(largest, out.get(first + i * stride));
+    for (std::int64_t i = 0; i < extent; ++i)
+      sum += std::exp(out.get(first + i * stride) - largest);
     for (std::int64_t i = 0; i < extent; ++i)
       out.set(first + i * stride, std::exp(out.get(first + i * stride) - largest) / sum);
   });
@@ -215,22 +221,36 @@ CallResult allclose(const Arguments& a, CallContext) {
   bool close = true;
   for_each_element(x.layout, [&, at = std::int64_t{0}](std::int64_t offset) mutable {
     const double p = x.get(offset), q = dense.get(at++);
-    close &= std::abs(p - q) <= relative * (1 + std::abs(q)) || (std::isnan(p) && std::isnan(q)) || p == q;
+    close &= std::abs(p - q) <= relative * (1 + std::abs(q)) || (std::isnan(p) && std::isnan(q)) ||
+             p == q;
   });
   return {std::nullopt, close ? "true" : "false"};
 }
 
-CallResult f32(const Arguments& a, CallContext) { return {contiguous(tensor_at(a, 0, "f32"), DType::f32)}; }
-CallResult f64(const Arguments& a, CallContext) { return {contiguous(tensor_at(a, 0, "f64"), DType::f64)}; }
+CallResult f32(const Arguments& a, CallContext) {
+  return {contiguous(tensor_at(a, 0, "f32"), DType::f32)};
+}
+CallResult f64(const Arguments& a, CallContext) {
+  return {contiguous(tensor_at(a, 0, "f64"), DType::f64)};
+}
 
 using Function = CallResult (*)(const Arguments&, CallContext);
 const std::map<std::string, Function>& functions() {
-  static const std::map<std::string, Function> table{
-      {"rand", rand},           {"randint", randint}, {"arange", arange},
-      {"zeros", zeros},         {"ones", ones},       {"load", load},
-      {"save", save},           {"transpose", transpose}, {"reshape", reshape},
-      {"as_strided", as_strided}, {"sliding_window", sliding_window}, {"softmax", softmax},
-      {"allclose", allclose},   {"f32", f32},         {"f64", f64}};
+  static const std::map<std::string, Function> table{{"rand", rand},
+                                                     {"randint", randint},
+                                                     {"arange", arange},
+                                                     {"zeros", zeros},
+                                                     {"ones", ones},
+                                                     {"load", load},
+                                                     {"save", save},
+                                                     {"transpose", transpose},
+                                                     {"reshape", reshape},
+                                                     {"as_strided", as_strided},
+                                                     {"sliding_window", sliding_window},
+                                                     {"softmax", softmax},
+                                                     {"allclose", allclose},
+                                                     {"f32", f32},
+                                                     {"f64", f64}};
   return table;
 }
 
@@ -296,11 +316,14 @@ Tensor index_tensor(const Tensor& tensor, const std::vector<std::int64_t>& at) {
   std::int64_t offset = 0;
   for (std::size_t a = 0; a < at.size(); ++a) {
     const std::int64_t extent = tensor.layout.extents[a], i = at[a] < 0 ? at[a] + extent : at[a];
-    if (i < 0 || i >= extent) fail(fmt::format("index {} on axis {} of extent {}", at[a], a, extent));
+    if (i < 0 || i >= extent)
+      fail(fmt::format("index {} on axis {} of extent {}", at[a], a, extent));
     offset += i * tensor.layout.strides[a];
   }
-  layout.extents.erase(layout.extents.begin(), layout.extents.begin() + static_cast<long>(at.size()));
-  layout.strides.erase(layout.strides.begin(), layout.strides.begin() + static_cast<long>(at.size()));
+  layout.extents.erase(layout.extents.begin(),
+                       layout.extents.begin() + static_cast<long>(at.size()));
+  layout.strides.erase(layout.strides.begin(),
+                       layout.strides.begin() + static_cast<long>(at.size()));
   return with_layout(tensor, layout, offset);
 }
 
@@ -308,7 +331,8 @@ Tensor parse_literal(const std::string& text, DType dtype) {
   LiteralParser parser{text, 0, {}, {}};
   parser.read(0);
   if (parser.at != text.size()) parser.bad("unexpected text after the literal");
-  return filled(dtype, parser.extents, [&](std::int64_t i) { return parser.values[static_cast<std::size_t>(i)]; });
+  return filled(dtype, parser.extents,
+                [&](std::int64_t i) { return parser.values[static_cast<std::size_t>(i)]; });
 }
 
 }  // namespace einjit

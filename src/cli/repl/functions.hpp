@@ -19,8 +19,8 @@ struct Argument {
 };
 
 struct CallContext {
-  DType dtype;           // of new tensors
-  std::uint64_t& seed;   // advanced by rand and randint
+  DType dtype;          // of new tensors
+  std::uint64_t& seed;  // advanced by rand and randint
 };
 
 // Either a tensor or text ("true").

@@ -14,14 +14,17 @@ namespace {
 
 // "'x' is no tensor", with a hint at what is.
 [[noreturn]] void unknown_name(const std::string& name) {
-  throw Error({fmt::format("there is no tensor '{}'", name), {}, {},
+  throw Error({fmt::format("there is no tensor '{}'", name),
+               {},
+               {},
                {fmt::format("make one: {} = rand(4, 5)", is_name(name) ? name : "A")}});
 }
 
 std::optional<double> as_number(const std::string& text) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
-  const bool looks_numeric = !text.empty() && (text[0] == '-' || text[0] == '.' || (text[0] >= '0' && text[0] <= '9'));
+  const bool looks_numeric =
+      !text.empty() && (text[0] == '-' || text[0] == '.' || (text[0] >= '0' && text[0] <= '9'));
   if (!looks_numeric || *end != '\0') return std::nullopt;
   return value;
 }
@@ -47,7 +50,8 @@ std::string Repl::execute(const std::string& line) {
     const Value value = evaluate_value(assignment->value);
     if (!value.tensor) throw Error({fmt::format("'{}' is no tensor", assignment->value)});
     tensors_.insert_or_assign(assignment->name, *value.tensor);
-    return fmt::format("{}: ({}) {}\n", assignment->name, fmt::join(value.tensor->layout.extents, ", "),
+    return fmt::format("{}: ({}) {}\n", assignment->name,
+                       fmt::join(value.tensor->layout.extents, ", "),
                        name_of(value.tensor->dtype()));
   }
   const Value value = evaluate_value(text);
@@ -88,7 +92,8 @@ Repl::Value Repl::evaluate_value(const std::string& given) {
       else if (part.size() >= 2 && part.front() == '"' && part.back() == '"')
         arguments.push_back({Argument::Kind::text, {}, 0, {}, part.substr(1, part.size() - 2)});
       else if (part.front() == '[')
-        arguments.push_back({Argument::Kind::list, {}, 0, as_integers(part.substr(1, part.size() - 2))});
+        arguments.push_back(
+            {Argument::Kind::list, {}, 0, as_integers(part.substr(1, part.size() - 2))});
       else
         arguments.push_back({Argument::Kind::tensor, tensor_value(part)});
     }
@@ -110,16 +115,19 @@ std::optional<Repl::Value> Repl::evaluate_einsum(const std::string& text, double
   if (words.size() < terms + (text.starts_with("->") ? 0 : 1) && words.size() <= terms)
     throw Error({fmt::format("the expression has {} term{}: name as many tensors after it", terms,
                              terms == 1 ? "" : "s"),
-                 text, {static_cast<int>(text.size()), static_cast<int>(text.size())}});
+                 text,
+                 {static_cast<int>(text.size()), static_cast<int>(text.size())}});
   const std::size_t first = words.size() - terms;
   Last made{trimmed(text.substr(0, words[first].begin)), {}, {scale, 0}, {}};
   value_or_throw(Engine::standard().try_explain(made.expression, {}, Stage::expression));
-  for (std::size_t w = first; w < words.size(); ++w) made.operands.push_back(tensor_value(words[w].text));
+  for (std::size_t w = first; w < words.size(); ++w)
+    made.operands.push_back(tensor_value(words[w].text));
   CompileOptions options;
   std::vector<Layout> layouts;
   std::string key = made.expression;
   for (const Tensor& operand : made.operands) key += '\n' + operand.layout.to_string();
-  if (const auto given = schedules_.find(key); given != schedules_.end()) options.schedule = given->second;
+  if (const auto given = schedules_.find(key); given != schedules_.end())
+    options.schedule = given->second;
   made.result = evaluate(made.expression, made.operands, made.scale, options);
   last_ = made;
   return Value{made.result, ""};

@@ -1,7 +1,7 @@
 // The REPL: named tensors, expressions over them, and every stage of what they become.
 //
-// In: a line. Out: what it prints. A line is a command (":help"), an assignment ("C = ij,jk->ik A B")
-// or a value to print. Mistakes come back as errors and change nothing.
+// In: a line. Out: what it prints. A line is a command (":help"), an assignment ("C = ij,jk->ik A
+// B") or a value to print. Mistakes come back as errors and change nothing.
 #pragma once
 
 #include <map>

@@ -44,7 +44,8 @@ bool execute(Repl& repl, const std::string& line) {
 int run_on_terminal(Repl& repl) {
   fmt::print("einjit: expressions like C = ij,jk->ik A B; :help tells the rest\n");
   completing = &repl;
-  rl_completion_entry_function = reinterpret_cast<decltype(rl_completion_entry_function)>(next_completion);
+  rl_completion_entry_function =
+      reinterpret_cast<decltype(rl_completion_entry_function)>(next_completion);
   while (!repl.is_done()) {
     char* line = readline("> ");
     if (!line) break;
