@@ -14,7 +14,7 @@ constexpr double kScatterPerLane = 1.6;
 constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
 constexpr double kPackPerVector = 3.0;  // load, store and their misses, contiguous
-constexpr double kPackReuse = 4;
+constexpr double kLoadTie = 0.02;       // of a load that hides behind FMAs: fewer are better
 
 double extent(const Contraction& c, Label l) {
   return l < 0 ? 1 : static_cast<double>(c.extents[l]);
@@ -126,7 +126,8 @@ struct TileCost {
       tiles *= std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
     bool any_reduced = vec_is_reduced() || innermost() >= 0;
     const double operations = sums * std::max<double>(1, static_cast<double>(c.in.size()) - 1);
-    double step = std::max(operations / target.fma_per_cycle, step_loads(steps));
+    const double loads = step_loads(steps);
+    double step = std::max(operations / target.fma_per_cycle, loads) + kLoadTie * loads;
     if (any_reduced) {
       const double waits = vec_is_reduced() ? 1.0 : 1.0 / tile.chains;
       step = std::max(step, target.fma_latency * waits);

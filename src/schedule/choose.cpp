@@ -138,7 +138,10 @@ class Scheduler {
     add_loops(vec_block);
     add_loops(sum);
     if (tile_.packed >> vec_operand & 1) schedule_.outer.emplace_back(PackSpec{vec_operand});
-    add_loops(unroll_block);
+    for (std::size_t l = unroll_block.size(); l-- > 0;)
+      loop(unroll_block[l].label, unroll_block[l].step,
+           l + 1 == unroll_block.size() && cycles_ > kParallelCycles ? Order::parallel
+                                                                     : Order::serial);
     if (tile_.packed >> unroll_operand & 1) schedule_.outer.emplace_back(PackSpec{unroll_operand});
     for (const auto* side : {&vec_block, &unroll_block})
       for (auto l = side->rbegin(); l != side->rend(); ++l) loop(l->label, tile_step(l->label));

@@ -56,10 +56,8 @@ std::string Repl::run_command(const std::string& text) {
     const std::optional<Stage> stage = stage_named(rest);
     if (!stage)
       throw Error({fmt::format(":emit: '{}' is none of {}", rest, fmt::join(kStageNames, ", "))});
-    CompileOptions options;
-    options.scaling = last().scale.alpha != 1 ? Scaling::alpha_beta : Scaling::none;
-    return value_or_throw(
-        Engine::standard().try_explain(last().expression, last_layouts(), *stage, options));
+    return value_or_throw(Engine::standard().try_explain(last().expression, last_layouts(), *stage,
+                                                         options_for(last())));
   }
   if (name == "schedule") return change_schedule(rest);
   if (name == "time") return show_time();
@@ -73,8 +71,7 @@ std::string Repl::run_command(const std::string& text) {
 }
 
 std::string Repl::change_schedule(const std::string& text) {
-  std::string key = last().expression;
-  for (const Layout& layout : last_layouts()) key += '\n' + layout.to_string();
+  const std::string key = schedule_key(last());
   const auto given = schedules_.find(key);
   Engine& engine = Engine::standard();
   if (text.empty()) {
@@ -97,13 +94,7 @@ std::string Repl::change_schedule(const std::string& text) {
 
 std::string Repl::show_time() {
   const Last& of = last();
-  CompileOptions options;
-  std::string key = of.expression;
-  for (const Layout& layout : last_layouts()) key += '\n' + layout.to_string();
-  if (const auto given = schedules_.find(key); given != schedules_.end())
-    options.schedule = given->second;
-  if (of.scale.alpha != 1) options.scaling = Scaling::alpha_beta;
-  const Kernel kernel = Engine::standard().compile(of.expression, last_layouts(), options);
+  const Kernel kernel = Engine::standard().compile(of.expression, last_layouts(), options_for(of));
   const Tensor out = Tensor::zeros(kernel.output().dtype, kernel.output().extents);
   std::vector<void*> pointers{out.data()};
   for (const Tensor& operand : of.operands) pointers.push_back(operand.data());

@@ -122,13 +122,7 @@ std::optional<Repl::Value> Repl::evaluate_einsum(const std::string& text, double
   value_or_throw(Engine::standard().try_explain(made.expression, {}, Stage::expression));
   for (std::size_t w = first; w < words.size(); ++w)
     made.operands.push_back(tensor_value(words[w].text));
-  CompileOptions options;
-  std::vector<Layout> layouts;
-  std::string key = made.expression;
-  for (const Tensor& operand : made.operands) key += '\n' + operand.layout.to_string();
-  if (const auto given = schedules_.find(key); given != schedules_.end())
-    options.schedule = given->second;
-  made.result = evaluate(made.expression, made.operands, made.scale, options);
+  made.result = evaluate(made.expression, made.operands, made.scale, options_for(made));
   last_ = made;
   return Value{made.result, ""};
 }
@@ -136,6 +130,20 @@ std::optional<Repl::Value> Repl::evaluate_einsum(const std::string& text, double
 const Repl::Last& Repl::last() const {
   if (!last_) throw Error({"no expression has run yet: C = ij,jk->ik A B"});
   return *last_;
+}
+
+std::string Repl::schedule_key(const Last& of) {
+  std::string key = of.expression;
+  for (const Tensor& operand : of.operands) key += '\n' + operand.layout.to_string();
+  return key;
+}
+
+CompileOptions Repl::options_for(const Last& of) const {
+  CompileOptions options;
+  if (of.scale.alpha != 1) options.scaling = Scaling::alpha_beta;
+  const auto given = schedules_.find(schedule_key(of));
+  if (given != schedules_.end()) options.schedule = given->second;
+  return options;
 }
 
 std::vector<Layout> Repl::last_layouts() const {

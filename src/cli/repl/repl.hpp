@@ -36,6 +36,9 @@ class Repl {
   std::string show_cache() const;
   std::string change_schedule(const std::string& text);
   const Last& last() const;
+  // What the user's schedules go by, and the options with the one given for an expression, if any.
+  static std::string schedule_key(const Last& of);
+  CompileOptions options_for(const Last& of) const;
   std::vector<Layout> last_layouts() const;
 
   // A value: einsum application, scaled value, function call, literal or name.

@@ -1,0 +1,320 @@
+// Floors 8 and 9: the C++ API, the cache, threads, and what a call costs in allocations.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <new>
+#include <numeric>
+#include <thread>
+
+#include "einjit/einjit.hpp"
+
+namespace {
+std::atomic<std::int64_t> allocations = 0;
+}
+
+// Every allocation of the program is counted. (GCC sees malloc behind new and warns.)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* memory = std::malloc(size ? size : 1)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace einjit {
+namespace {
+
+template <class T>
+std::vector<T> ramp(std::int64_t count, int modulus) {
+  std::vector<T> values(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i)
+    values[i] = static_cast<T>(i * 7 % modulus - modulus / 2);
+  return values;
+}
+
+template <class T>
+std::vector<T> matmul(const std::vector<T>& a, const std::vector<T>& b, int m, int k, int n) {
+  std::vector<T> c(static_cast<std::size_t>(m * n));
+  for (int i = 0; i < m; ++i)
+    for (int l = 0; l < k; ++l)
+      for (int j = 0; j < n; ++j) c[i * n + j] += a[i * k + l] * b[l * n + j];
+  return c;
+}
+
+TEST(Kernel, CompileOnceRunMany) {
+  const Kernel kernel = compile<float>("ij,jk->ik", {{64, 128}, {128, 32}});
+  const auto a = ramp<float>(64 * 128, 13), b = ramp<float>(128 * 32, 11);
+  std::vector<float> c(64 * 32, -1);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(kernel(c.data(), a.data(), b.data()), Status::ok);
+  EXPECT_EQ(c, matmul(a, b, 64, 128, 32));
+  EXPECT_EQ(kernel.output(), Layout::row_major(DType::f32, {64, 32}));
+  EXPECT_EQ(kernel.flop_count(), 2 * 64 * 128 * 32);
+}
+
+TEST(Kernel, AlphaAndBeta) {
+  CompileOptions options;
+  options.scaling = Scaling::alpha_beta;
+  for (int n : {6, 300}) {  // direct and packed
+    const Kernel kernel = compile<double>("ij,jk->ik", {{n, n}, {n, n}}, options);
+    const auto a = ramp<double>(n * n, 13), b = ramp<double>(n * n, 11);
+    const auto product = matmul(a, b, n, n, n);
+    std::vector<double> c(n * n, 3);
+    void* const operands[] = {c.data(), const_cast<double*>(a.data()),
+                              const_cast<double*>(b.data())};
+    EXPECT_EQ(kernel.run(operands, {2, -1}), Status::ok);
+    for (int i = 0; i < n * n; ++i) ASSERT_EQ(c[i], 2 * product[i] - 3);
+    // beta = 0 never reads the output.
+    std::fill(c.begin(), c.end(), std::nan(""));
+    EXPECT_EQ(kernel.run(operands, {1, 0}), Status::ok);
+    EXPECT_EQ(c, product);
+  }
+}
+
+TEST(Kernel, CheckedViews) {
+  const Kernel kernel = compile<float>("ij->ji", {{3, 4}});
+  auto a = ramp<float>(12, 13);
+  std::vector<float> b(12);
+  const Layout in = Layout::row_major(DType::f32, {3, 4}),
+               out = Layout::row_major(DType::f32, {4, 3});
+  kernel(TensorView<float>(b.data(), out), TensorView<const float>(a.data(), in));
+  EXPECT_EQ(b[1], a[4]);
+  const Layout wrong = Layout::column_major(DType::f32, {3, 4});
+  try {
+    kernel(TensorView<float>(b.data(), out), TensorView<const float>(a.data(), wrong));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "error: operand 0 is f32 3x4 strides 1,3 but the kernel was compiled for f32 3x4");
+  }
+  EXPECT_THROW(kernel(TensorView<float>(b.data(), out)), Error);
+}
+
+// Anything like std::mdspan serves as a view.
+struct Mdspan {
+  const double* pointer;
+  std::size_t rank() const { return 2; }
+  std::size_t extent(std::size_t r) const { return r ? 3 : 2; }
+  std::size_t stride(std::size_t r) const { return r ? 1 : 3; }
+  const double* data_handle() const { return pointer; }
+};
+
+TEST(Contract, OneShotThroughTheCache) {
+  const std::vector<double> a{1, 2, 3, 4, 5, 6};
+  double sum = 0;
+  const Layout scalar = Layout::row_major(DType::f64, {});
+  contract("ij->", TensorView<double>(&sum, scalar), Mdspan{a.data()});
+  EXPECT_EQ(sum, 21);
+  EXPECT_THROW(contract("ijk->", TensorView<double>(&sum, scalar), Mdspan{a.data()}), Error);
+}
+
+TEST(Kernel, RunsAllocateNothing) {
+  // One unit, packed with scratch, several steps with a workspace.
+  const Kernel kernels[] = {
+      compile<float>("ij,jk->ik", {{8, 8}, {8, 8}}),
+      compile<float>("ij,jk->ik", {{600, 600}, {600, 600}}),
+      compile<float>("ij,jk,kl,lm->im", {{60, 50}, {50, 40}, {40, 30}, {30, 20}})};
+  std::vector<float> a(600 * 600, 1), c(600 * 600);
+  for (const Kernel& kernel : kernels) {
+    void* const operands[] = {c.data(), a.data(), a.data(), a.data(), a.data()};
+    ASSERT_EQ(kernel.run(operands), Status::ok);
+    const std::int64_t before = allocations;
+    for (int i = 0; i < 3; ++i) ASSERT_EQ(kernel.run(operands), Status::ok);
+    EXPECT_EQ(allocations, before);
+  }
+}
+
+TEST(Contract, HitsAllocateNothing) {
+  const std::vector<double> a{1, 2, 3, 4, 5, 6};
+  double sum = 0;
+  const Layout scalar = Layout::row_major(DType::f64, {});
+  const TensorView<double> out(&sum, scalar);
+  contract("ij->", out, Mdspan{a.data()});
+  const std::int64_t before = allocations;
+  contract("ij->", out, Mdspan{a.data()});
+  EXPECT_EQ(allocations, before);
+}
+
+TEST(Engine, RenamedLabelsShareAKernel) {
+  Engine engine;
+  const std::vector<Layout> layouts(2, Layout::row_major(DType::f32, {20, 20}));
+  engine.compile("ij,jk->ik", layouts);
+  const EngineStatistics before = engine.statistics();
+  engine.compile("ab,bc->ac", layouts);
+  const std::vector<std::vector<int>> inputs{{100, 7}, {7, 3}};
+  ASSERT_TRUE(engine.try_compile(inputs, {100, 3}, layouts));
+  const EngineStatistics after = engine.statistics();
+  EXPECT_EQ(after.misses, before.misses);
+  EXPECT_EQ(after.units_compiled, before.units_compiled);
+  EXPECT_EQ(after.hits, before.hits + 2);
+}
+
+TEST(Engine, LargeShapesShareUnits) {
+  Engine engine;
+  auto compile = [&](std::int64_t n) {
+    const std::vector<Layout> layouts(2, Layout::row_major(DType::f32, {n, n}));
+    engine.compile("ij,jk->ik", layouts);
+    return engine.statistics().units_compiled;
+  };
+  const std::int64_t first = compile(1024);
+  EXPECT_EQ(compile(2048), first);  // a plan, no code
+}
+
+TEST(Engine, CacheIsBounded) {
+  Engine engine(Target::host(), {.most_kernels = 4});
+  const std::vector<float> a(100, 1);
+  Kernel kept;
+  for (std::int64_t n = 1; n <= 10; ++n) {
+    const std::vector<Layout> layouts{Layout::row_major(DType::f32, {n})};
+    const Kernel kernel = engine.compile("i->", layouts);
+    if (n == 7) kept = kernel;
+  }
+  EXPECT_EQ(engine.statistics().kernels, 4);
+  EXPECT_EQ(engine.statistics().evictions, 6);
+  engine.clear_cache();
+  float sum = 0;  // code lives as long as its users
+  EXPECT_EQ(kept(&sum, a.data()), Status::ok);
+  EXPECT_EQ(sum, 7);
+  kept = Kernel();
+  EXPECT_EQ(engine.statistics().code_bytes, 0);
+}
+
+TEST(Engine, MissesCompileOnceWhileOthersWait) {
+  Engine engine;
+  const std::vector<Layout> layouts(2, Layout::row_major(DType::f64, {40, 40}));
+  const auto a = ramp<double>(1600, 13), b = ramp<double>(1600, 11);
+  const auto expected = matmul(a, b, 40, 40, 40);
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t)
+    threads.emplace_back([&] {
+      const Kernel kernel = engine.compile("ij,jk->ik", layouts);
+      std::vector<double> c(1600);
+      for (int i = 0; i < 100; ++i)
+        wrong += kernel(c.data(), a.data(), b.data()) != Status::ok || c != expected;
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(engine.statistics().misses, 1);
+}
+
+TEST(Engine, ManyThreadsCompileDifferentKernels) {
+  Engine engine;
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int n = 2; n < 20; ++n) {
+        const std::vector<Layout> layouts{Layout::row_major(DType::f32, {n, t + 2})};
+        const Kernel kernel = engine.compile("ij->j", layouts);
+        const std::vector<float> a(n * (t + 2), 1);
+        std::vector<float> sums(t + 2);
+        wrong +=
+            kernel(sums.data(), a.data()) != Status::ok || sums != std::vector<float>(t + 2, n);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+// An executor of the user's own: each piece on a thread. The bits must be those of one thread.
+TEST(Kernel, ExecutorRunsThePieces) {
+  const int n = 700;
+  const Kernel kernel = compile<float>("ij,jk->ik", {{n, n}, {n, n}});
+  std::vector<float> a(n * n), b(n * n), c(n * n), d(n * n);
+  for (int i = 0; i < n * n; ++i)
+    a[i] = 1.0f / static_cast<float>(i + 1), b[i] = static_cast<float>(i % 17) * 0.1f;
+  std::atomic<int> pieces = 0;
+  const Executor executor{
+      [](void* context, std::int64_t count, Executor::Body body, void* argument) {
+        *static_cast<std::atomic<int>*>(context) += static_cast<int>(count);
+        std::vector<std::thread> threads;
+        for (std::int64_t p = 0; p < count; ++p) threads.emplace_back([=] { body(argument, p); });
+        for (std::thread& thread : threads) thread.join();
+      },
+      &pieces};
+  void* const serial[] = {c.data(), a.data(), b.data()};
+  void* const parallel[] = {d.data(), a.data(), b.data()};
+  ASSERT_EQ(kernel.run(serial), Status::ok);
+  ASSERT_EQ(kernel.run(parallel, {}, executor), Status::ok);
+  EXPECT_EQ(c, d);
+  EXPECT_GT(pieces, 1);
+}
+
+TEST(Engine, NoPageIsWritableAndExecutable) {
+  compile<double>("ijk,kl->ijl", {{5, 6, 7}, {7, 8}});
+  std::ifstream maps("/proc/self/maps");
+  bool executable = false;
+  for (std::string line; std::getline(maps, line);) {
+    const std::string permissions = line.substr(line.find(' ') + 1, 4);
+    EXPECT_FALSE(permissions[1] == 'w' && permissions[2] == 'x') << line;
+    executable |= permissions[2] == 'x';
+  }
+  EXPECT_TRUE(executable);
+}
+
+TEST(Engine, ExplainShowsEveryStage) {
+  Engine engine(Target::generic(Isa::x86_64_v4));
+  const std::vector<Layout> layouts(2, Layout::row_major(DType::f32, {128, 128}));
+  auto text = [&](Stage stage) {
+    return value_or_throw(engine.try_explain("ij,jk->ik", layouts, stage));
+  };
+  EXPECT_EQ(text(Stage::expression), "ij,jk->ik\n");
+  EXPECT_NE(text(Stage::index).find("class"), std::string::npos);
+  EXPECT_NE(text(Stage::loops).find("tile out"), std::string::npos);
+  EXPECT_NE(text(Stage::llvm).find("@llvm.fma.v16f32"), std::string::npos);
+  const std::string assembly = text(Stage::assembly);
+  EXPECT_NE(assembly.find("vfmadd"), std::string::npos);
+  // No vector register is spilled: nothing of 64 bytes goes to the stack.
+  for (std::size_t at = 0; (at = assembly.find("zmm", at)) != std::string::npos; ++at) {
+    const std::size_t begin = assembly.rfind('\n', at), end = assembly.find('\n', at);
+    const std::string line = assembly.substr(begin, end - begin);
+    EXPECT_FALSE(line.find("(%rsp)") != std::string::npos && line.find("vmov") != std::string::npos)
+        << line;
+    at = end;
+  }
+}
+
+TEST(Engine, GivenSchedules) {
+  Engine engine;
+  const std::vector<Layout> layouts(2, Layout::row_major(DType::f64, {30, 30}));
+  CompileOptions options;
+  options.schedule = "loop k 16; pack in1; loop i 4; tile k vec 16, i unroll 4, j reduce 2";
+  const auto a = ramp<double>(900, 13), b = ramp<double>(900, 11);
+  std::vector<double> c(900);
+  EXPECT_EQ(engine.compile("ij,jk->ik", layouts, options)(c.data(), a.data(), b.data()),
+            Status::ok);
+  EXPECT_EQ(c, matmul(a, b, 30, 30, 30));
+  options.schedule = "loop k 16";
+  EXPECT_FALSE(engine.try_compile("ij,jk->ik", layouts, options));
+}
+
+TEST(Engine, ManyLabelsAndOperands) {
+  // 60 labels in one operand of extent 1 or 2, and a product of 40 scalars.
+  Engine engine;
+  std::vector<int> labels(60);
+  std::iota(labels.begin(), labels.end(), 0);
+  std::vector<std::int64_t> extents(60, 1);
+  for (int l = 0; l < 60; l += 6) extents[l] = 2;
+  const std::vector<std::vector<int>> inputs{labels};
+  const std::vector<Layout> layouts{Layout::row_major(DType::f64, extents)};
+  const Kernel sum = value_or_throw(engine.try_compile(inputs, {0}, layouts));
+  const std::vector<double> a(1024, 1);
+  double out[2];
+  EXPECT_EQ(sum(out, a.data()), Status::ok);
+  EXPECT_EQ(out[0], 512);
+  const std::vector<std::vector<int>> scalars(40);
+  const std::vector<Layout> scalar_layouts(40, Layout::row_major(DType::f64, {}));
+  const Kernel product = value_or_throw(engine.try_compile(scalars, {}, scalar_layouts));
+  double two = 2, result = 0;
+  std::vector<void*> pointers(41, &two);
+  pointers[0] = &result;
+  EXPECT_EQ(product.run(pointers.data()), Status::ok);
+  EXPECT_EQ(result, std::ldexp(1.0, 40));
+}
+
+}  // namespace
+}  // namespace einjit

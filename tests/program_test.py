@@ -1,0 +1,113 @@
+"""The program's manners: arguments, files, errors, statuses. PROGRAM."""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+
+PROGRAM = sys.argv.pop()
+
+
+def run(*arguments, text=None):
+    return subprocess.run([PROGRAM, *arguments], input=text, capture_output=True, text=True, timeout=120)
+
+
+class Program(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.addCleanup(self.directory.cleanup)
+
+    def path(self, name, array=None):
+        path = os.path.join(self.directory.name, name)
+        if array is not None:
+            np.save(path, array)
+        return path
+
+    def fails(self, *arguments, says=""):
+        done = run(*arguments)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn(says, done.stderr)
+        self.assertNotIn(".tmp", " ".join(os.listdir(self.directory.name)))
+
+    def test_expressions_that_look_like_options(self):
+        a, out = self.path("a.npy", np.arange(6.0).reshape(2, 3)), self.path("out.npy")
+        scalar = self.path("s.npy", np.array(2.0))
+        self.fails("eval", "->i", a, "-o", out, says="output label 'i' is in no operand")
+        self.fails("eval", "-", a, says="'-' must be followed by '>'")
+        for expr in ("->", "", " "):
+            self.assertEqual(run("eval", expr, scalar, "-o", out).returncode, 0)
+            self.assertEqual(np.load(out), 2)
+        self.assertEqual(run("eval", ",", scalar, scalar, "-o", out).returncode, 0)
+        self.assertEqual(np.load(out), 4)
+        self.assertEqual(run("eval", "-o", out, "ij -> j i", a).returncode, 0)
+        np.testing.assert_array_equal(np.load(out), np.load(a).T)
+
+    def test_fortran_order_and_types(self):
+        a = np.asfortranarray(np.random.rand(3, 4).astype("f4"))
+        out = self.path("out.npy")
+        self.assertEqual(run("eval", "ij->ij", self.path("a.npy", a), "-o", out).returncode, 0)
+        got = np.load(out)
+        self.assertEqual(got.dtype, np.float32)
+        np.testing.assert_array_equal(got, a)
+
+    def test_bad_files(self):
+        good = self.path("good.npy", np.ones((2, 2)))
+        out = self.path("out.npy")
+        self.fails("eval", "ij", self.path("none.npy"), "-o", out, says="No such file")
+        self.fails("eval", "i", self.path("int.npy", np.arange(3)), "-o", out, says="'<i8' is not supported")
+        with open(good, "rb") as f:
+            data = f.read()
+        for length in (0, 5, 9, 40, len(data) - 1):
+            with open(self.path("cut.npy"), "wb") as f:
+                f.write(data[:length])
+            self.fails("eval", "ij", self.path("cut.npy"), "-o", out)
+        with open(self.path("text.npy"), "w") as f:
+            f.write("hello, this is no array at all")
+        self.fails("eval", "ij", self.path("text.npy"), says="not a .npy file")
+        with open(self.path("huge.npy"), "wb") as f:
+            f.write(data.replace(b"(2, 2)", b"(9" + b"9" * 17 + b",)")[: len(data)])
+        self.fails("eval", "i", self.path("huge.npy"))
+        self.fails("eval", "ij", good, "-o", os.path.join(self.directory.name, "no", "out.npy"), says="cannot create")
+        self.assertFalse(os.path.exists(out))
+
+    def test_diagnostics(self):
+        a, b = self.path("a.npy", np.ones((4, 5))), self.path("b.npy", np.ones((6, 7)))
+        done = run("eval", "ij,jk->ik", a, b)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr, "error: label 'j' has extent 5 in operand 0 (axis 1) and 6 in operand 1 (axis 0)\n"
+                                      "  ij,jk->ik\n     ^\n  note: extents must agree, or be 1 to broadcast\n")
+
+    def test_explain(self):
+        arguments = ("explain", "ij,jk->ik", "--shape", "64x128,128x32", "--emit")
+        for stage in ("expression", "index", "schedule", "loops", "llvm", "asm"):
+            done = run(*arguments, stage)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertTrue(done.stdout)
+        self.assertIn("define void", run(*arguments, "llvm").stdout)
+        self.assertIn("total", run("explain", "ij,jk->ik", "--shape=64x128,128x32", "--timings").stdout)
+        self.fails(*arguments, "frob", says="none of")
+        self.fails("explain", "ij", "--shape", "4xy", says="--shape")
+        self.fails("explain", "ij,jk->ik", "--shape", "4x5", says="2 terms but 1 operand is given")
+        self.fails("explain", "--shape", "4x5", says="an expression is missing")
+        self.assertEqual(run("explain", "->", "--shape", "scalar").returncode, 0)
+        self.assertEqual(run("explain", "ij,jk,kl->il", "--shape", "40x50,50x60,60x70", "--emit", "index").returncode, 0)
+
+    def test_usage(self):
+        self.assertEqual(run("--help").returncode, 0)
+        self.assertEqual(run("eval", "--help").returncode, 0)
+        self.fails()
+        self.fails("frob")
+        self.fails("eval")
+
+    def test_repl_on_a_pipe(self):
+        done = run("repl", text="A = [[1,2],[3,4]]\nB = ij->ji A\nB\nnonsense\nii-> A\n:quit\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("[[1, 3],\n [2, 4]]", done.stdout)
+        self.assertIn("5  () f64", done.stdout)
+        self.assertIn("there is no tensor 'nonsense'", done.stderr)
+        self.assertEqual(run("repl", text="A = rand(2)\n").returncode, 0)
+
+
+unittest.main()

@@ -1,0 +1,86 @@
+// Floors 5 and 6: schedules as text, their checks, verified nests and what verify refuses.
+#include <gtest/gtest.h>
+
+#include "lower/lower.hpp"
+#include "schedule/choose.hpp"
+
+namespace einjit {
+namespace {
+
+Contraction matmul(std::int64_t m, std::int64_t k, std::int64_t n) {
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {m, k}),
+                                    Layout::row_major(DType::f32, {k, n})};
+  return canonical(
+      value_or_throw(einjit::bind(value_or_throw(parse("ij,jk->ik")), layouts)).contraction);
+}
+
+TEST(Schedule, PrintsAndParsesBack) {
+  const Contraction c = matmul(1000, 1000, 1000);
+  for (Isa isa : {Isa::x86_64_v2, Isa::x86_64_v3, Isa::x86_64_v4}) {
+    const Schedule chosen = choose_schedule(c, Target::generic(isa)).schedule;
+    EXPECT_EQ(value_or_throw(parse_schedule(to_string(chosen, c), c)), chosen);
+    EXPECT_TRUE(check(chosen, c));
+  }
+}
+
+TEST(Schedule, GivenByTheUser) {
+  const Contraction c = matmul(64, 32, 48);
+  const auto given = parse_schedule(
+      "loop i 8 parallel; pack in1\nloop k 16; loop i 4; tile k vec 16, i unroll 4, j reduce 2", c);
+  ASSERT_TRUE(given);
+  EXPECT_TRUE(check(*given, c));
+  EXPECT_TRUE(verify(lower(c, *given, Target::generic(Isa::x86_64_v4))));
+}
+
+TEST(Schedule, MistakesAreNamed) {
+  const Contraction c = matmul(64, 32, 48);
+  auto error = [&](const char* text) {
+    const auto parsed = parse_schedule(text, c);
+    if (!parsed) return parsed.error().render();
+    const auto valid = check(*parsed, c);
+    return valid ? std::string("no error") : valid.error().render();
+  };
+  EXPECT_EQ(error("loop x 4; tile k vec 16"),
+            "error: schedule: not a label of the contraction\n  loop x 4; tile k vec 16\n       ^");
+  EXPECT_NE(error("tile k vec"), "no error");
+  EXPECT_NE(error("tile k vec 0"), "no error");
+  EXPECT_NE(error(""), "no error");
+  EXPECT_NE(error("tile k vec 48, i unroll 4, j reduce"), "no error");
+  EXPECT_NE(error("loop j 4 parallel; loop i 1; tile k vec 48, j reduce"), "no error");
+  EXPECT_NE(error("loop i 1; tile k vec 48, k unroll 4, j reduce"), "no error");
+  EXPECT_NE(error("loop i 1; tile k vec 48, j unroll 32"), "no error");
+  EXPECT_NE(error("pack in2; loop i 1; tile k vec 48, j reduce"), "no error");
+  EXPECT_NE(error("pack in1; loop k 10; loop i 1; tile k vec 16, j reduce"), "no error");
+  EXPECT_EQ(error("loop i 1; tile k vec 48, j reduce"), "no error");
+}
+
+TEST(Verify, RefusesBrokenNests) {
+  const Contraction c = matmul(64, 32, 48);
+  const Schedule schedule = value_or_throw(
+      parse_schedule("pack in1; loop k 16; loop i 4; tile k vec 16, i unroll 4, j reduce", c));
+  const LoopNest good = lower(c, schedule, Target::generic(Isa::x86_64_v4));
+  ASSERT_TRUE(verify(good));
+
+  LoopNest small = good;  // a scratch buffer that is too small
+  small.scratch[0].elements = 100;
+  EXPECT_FALSE(verify(small));
+
+  LoopNest missing = good;  // no output tile
+  missing.body.clear();
+  EXPECT_FALSE(verify(missing));
+
+  LoopNest twice = good;  // the output written twice
+  twice.body.push_back(twice.body[0]);
+  EXPECT_FALSE(verify(twice));
+
+  LoopNest racing = good;  // pieces of a summed label at the same time
+  racing.body = {Node{For{2, 8, Order::parallel, good.body}}};
+  EXPECT_FALSE(verify(racing));
+
+  LoopNest uncut = good;  // a loop left out: the tile's range is larger than its factor
+  uncut.body = std::get<For>(std::get<Alloc>(good.body[0].value).body[1].value).body;
+  EXPECT_FALSE(verify(uncut));
+}
+
+}  // namespace
+}  // namespace einjit
