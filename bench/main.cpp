@@ -44,7 +44,7 @@ int run(int argc, char** argv) {
   Settings settings;
   app.add_option("suites", suites, "gemm small batched skinny tccg memory compile")->required();
   app.add_option("--filter", filter, "only rows whose name or expression matches");
-  app.add_option("--threads", settings.threads, "threads (einjit runs on one so far)")
+  app.add_option("--threads", settings.threads, "threads of einjit and of the peers")
       ->check(CLI::Range(1, 64));
   app.add_option("--json", json_file, "write the rows to this file");
   app.add_option("--repetitions", settings.repetitions, "per contestant, interleaved")

@@ -125,8 +125,11 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
     chosen.repetitions = std::max(3, settings.repetitions / 2);
 
   benchmark::ClearRegisteredBenchmarks();
+  const ThreadPool pool(settings.threads);
   add_contestant("einjit", chosen,
-                 [&kernel, pointers = arrays.pointers.data()] { (void)kernel.run(pointers); });
+                 [&kernel, pointers = arrays.pointers.data(), executor = pool.executor()] {
+                   (void)kernel.run(pointers, {}, &executor);
+                 });
   const std::int64_t cache = Target::host().l2_bytes * 2;
   add_contestant("stream", chosen,
                  streaming_loop(static_cast<std::int64_t>(work.read),

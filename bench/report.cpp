@@ -45,6 +45,7 @@ double ratio(const RowResult& r) { return r.best_peer() ? r.best_peer()->seconds
 Report::Report(const PeerSet& peers, const NumpyPeer* numpy, std::string no_numpy,
                const Settings& settings)
     : peers_(peers), numpy_(numpy), no_numpy_(std::move(no_numpy)), settings_(settings) {
+  calls_ = measure_calls();
   const Target target = Target::host();
   machine_ = {cpu_name(),
               measure_fma_peak(DType::f32),
@@ -70,6 +71,9 @@ void Report::print_head() const {
                numpy_->version());
   for (const std::string& missing : peers_.missing) fmt::print("missing   {}\n", missing);
   if (!no_numpy_.empty()) fmt::print("missing   numpy: {}\n", no_numpy_);
+  fmt::print(
+      "a call, 1x1 by 1x1: raw {:.1f} ns, checked {:.1f} ns, one-shot {:.0f} ns; a plain function {:.1f} ns\n",
+      calls_.raw, calls_.checked, calls_.one_shot, calls_.plain);
   fmt::print("\n{:<8} {:<32} {:>10} {:>9} {:>8} {:>7}  {}\n", "suite", "row", "time", "GFLOP/s",
              "GB/s", "limit", "best peer, ratio; others");
   std::fflush(stdout);
@@ -143,6 +147,10 @@ std::string Report::json() const {
   if (numpy_)
     out["peers"].push_back(
         {{"name", "numpy"}, {"version", numpy_->version()}, {"kernel", "einsum"}});
+  out["call_ns"] = {{"raw", calls_.raw},
+                    {"checked", calls_.checked},
+                    {"one_shot", calls_.one_shot},
+                    {"plain", calls_.plain}};
   out["missing"] = peers_.missing;
   out["rows"] = nlohmann::ordered_json::array();
   for (const RowResult& r : results_) {

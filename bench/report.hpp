@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "calls.hpp"
 #include "measure_row.hpp"
 
 namespace einjit_bench {
@@ -29,6 +30,7 @@ class Report {
   std::string no_numpy_;
   Settings settings_;
   Machine machine_;
+  CallCosts calls_;
   std::vector<RowResult> results_;
 };
 

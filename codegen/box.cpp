@@ -19,10 +19,11 @@ std::vector<Piece> cut_into_pieces(std::int64_t length, int lanes) {
   return pieces;
 }
 
-Box::Box(UnitFrame& frame, const Unit& unit, int vec_var)
+Box::Box(UnitFrame& frame, const Unit& unit, int vec_var, int lanes)
     : frame_(frame),
       unit_(unit),
       vec_var_(vec_var),
+      lanes_(lanes),
       align_(static_cast<std::uint64_t>(size_of(unit.dtype))),
       scope_of_input_(unit.in.size(), SIZE_MAX) {}
 
@@ -68,6 +69,14 @@ llvm::Value* Box::load_vector(llvm::Value* pointer, int active, int width, bool 
 
 void Box::store_vector(llvm::Value* value, llvm::Value* pointer, int active, int width) {
   auto& builder = frame_.builder();
+  if (unit_.store == Store::streaming && active == width && width == lanes_) {
+    const auto bytes = align_.value() * static_cast<std::uint64_t>(lanes_);
+    auto* store = builder.CreateAlignedStore(value, pointer, llvm::Align(bytes));
+    auto* one = llvm::ConstantAsMetadata::get(builder.getInt32(1));
+    store->setMetadata(llvm::LLVMContext::MD_nontemporal,
+                       llvm::MDNode::get(builder.getContext(), one));
+    return;
+  }
   if (active == width)
     builder.CreateAlignedStore(value, pointer, align_);
   else
@@ -168,6 +177,14 @@ llvm::Value* Box::load_value(int input, const Point& point) {
   if (!scalar)
     scalar = cached(input, key) = load_vector(address(input + 1, ref, point.at, 0), 1, 1, false);
   return cached(input, spread_key) = spread(scalar, point.piece);
+}
+
+void Box::prefetch_old(const Point& point) {
+  auto& builder = frame_.builder();
+  // For writing, into L1, data.
+  builder.CreateIntrinsic(llvm::Intrinsic::prefetch, {builder.getPtrTy()},
+                          {address(0, unit_.out, point.at, point.piece.offset),
+                           builder.getInt32(1), builder.getInt32(3), builder.getInt32(1)});
 }
 
 llvm::Value* Box::load_old(const Point& point) { return load_raw(0, unit_.out, point); }

@@ -29,7 +29,7 @@ struct Point {
 
 class Box {
  public:
-  Box(UnitFrame& frame, const Unit& unit, int vec_var);
+  Box(UnitFrame& frame, const Unit& unit, int vec_var, int lanes);
 
   // The current pointers (output first) and lengths of the variables along which blocks may be
   // loaded at once.
@@ -40,6 +40,8 @@ class Box {
   llvm::Value* spread(llvm::Value* scalar, const Piece& piece);
   llvm::Value* load_value(int input, const Point& point);
   llvm::Value* load_old(const Point& point);
+  // Asks for the output's line at a point, to be written soon.
+  void prefetch_old(const Point& point);
   void store(const Point& point, llvm::Value* value);
   // Stores a block along the variable in which the output is contiguous: values[i] at first + i.
   void store_transposed(const Point& first, const Values& values);
@@ -70,6 +72,7 @@ class Box {
   UnitFrame& frame_;
   const Unit& unit_;
   int vec_var_;
+  int lanes_;  // of a whole vector
   llvm::Align align_;
   std::vector<std::map<Key, llvm::Value*>> scopes_;
   std::vector<std::size_t> scope_of_input_;

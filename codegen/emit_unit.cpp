@@ -18,7 +18,7 @@ class TileEmitter {
         unit_(unit),
         lanes_(target.lanes(unit.dtype)),
         vec_(find_vec(unit)),
-        box_(frame, unit, vec_) {
+        box_(frame, unit, vec_, lanes_) {
     box_.lengths = std::move(lengths);
     collect_points();
     collect_reduced();
@@ -28,6 +28,7 @@ class TileEmitter {
   void emit(const Values& pointers) {
     box_.pointers = pointers;
     box_.push_scope();
+    prefetch();
     Values sums;
     if (reduced_.empty()) {
       sums = products();
@@ -50,6 +51,13 @@ class TileEmitter {
   }
   bool vec_is_reduced() const {
     return vec_ >= 0 && unit_.vars[static_cast<std::size_t>(vec_)].is_reduced;
+  }
+
+  // The tile's lines of the output are on their way while it sums.
+  void prefetch() {
+    if (unit_.prefetch == Prefetch::none || vec_is_reduced()) return;
+    for (const auto& at : points_)
+      for (const Piece& piece : pieces_) box_.prefetch_old({piece, at});
   }
 
   // All positions of the unrolled variables.

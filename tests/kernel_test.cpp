@@ -239,7 +239,7 @@ TEST(Kernel, ExecutorRunsThePieces) {
   void* const serial[] = {c.data(), a.data(), b.data()};
   void* const parallel[] = {d.data(), a.data(), b.data()};
   ASSERT_EQ(kernel.run(serial), Status::ok);
-  ASSERT_EQ(kernel.run(parallel, {}, executor), Status::ok);
+  ASSERT_EQ(kernel.run(parallel, {}, &executor), Status::ok);
   EXPECT_EQ(c, d);
   EXPECT_GT(pieces, 1);
 }

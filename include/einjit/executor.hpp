@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 namespace einjit {
 
@@ -22,5 +23,31 @@ inline constexpr Executor serial_executor{
       for (std::int64_t p = 0; p < pieces; ++p) body(argument, p);
     },
     nullptr};
+
+// A pool of threads (oneTBB). With 1 thread there is no pool. A pool used in a forked child runs
+// serially there. Calls from inside a piece of the same pool do not add threads.
+class ThreadPool {
+ public:
+  // 0: as many as this process may use (available_threads).
+  explicit ThreadPool(int threads = 0);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return threads_; }
+  Executor executor() const;
+
+ private:
+  struct Arena;
+  int threads_;
+  std::unique_ptr<Arena> arena_;
+};
+
+// Processors this process may run on: its affinity mask, and its cgroup's quota rounded up.
+int available_threads();
+
+// What kernels run on unless told otherwise: a pool of EINJIT_THREADS threads, else of
+// available_threads(), made at first use. Small kernels are one piece and never reach it.
+const Executor& default_executor();
 
 }  // namespace einjit

@@ -32,13 +32,14 @@ class Kernel {
   // Unchecked. `operands` are pointers to element (0, 0, ...) of the output, then of each input, of
   // the layouts compiled for. The output may not overlap an input. Allocates nothing once this
   // thread's scratch has grown to what the kernel needs.
+  // The executor runs the pieces of large kernels; by default default_executor().
   Status run(void* const* operands, const Scale& scale = {},
-             const Executor& executor = serial_executor) const noexcept {
+             const Executor* executor = nullptr) const noexcept {
     if (direct_) {
       direct_(reinterpret_cast<char* const*>(operands), slots_, &scale.alpha);
       return Status::ok;
     }
-    return run_steps(operands, scale, executor);
+    return run_steps(operands, scale, executor ? *executor : default_executor());
   }
 
   // Unchecked, pointers as arguments: kernel(out, a, b).

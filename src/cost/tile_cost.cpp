@@ -9,7 +9,7 @@ namespace {
 
 // In cycles; fitted to what the emitted code does on AVX-512 machines.
 constexpr double kScalarLoad = 0.5;
-constexpr double kGatherPerLane = 1.3;
+constexpr double kGatherPerLane = 2.0;
 constexpr double kScatterPerLane = 1.6;
 constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
@@ -151,7 +151,7 @@ int registers_used(const Contraction& c, const Target& target, const RegisterTil
   const bool in_dot_form = tile.vec >= 0 && c.is_reduced(tile.vec);
   const auto held = c.in.size() < 2 ? 1
                     : in_dot_form   ? std::min(tile.unroll_length, tile.unroll2_length) + 1
-                                    : vectors + 1;
+                                    : vectors * std::min(tile.chains, 2) + 1;
   return static_cast<int>(sums + held);
 }
 

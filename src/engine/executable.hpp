@@ -29,7 +29,8 @@ struct Executable {
     if (steps.size() != 1 || !steps[0].plan.is_direct) return nullptr;
     const PlanCall& call = steps[0].plan.calls[0];
     const PlanCall::Variant& variant = call.variants[0];
-    if (variant.code != variant.code_without_old) return nullptr;
+    for (const auto& code : variant.code)
+      if (code != variant.code[0]) return nullptr;
     for (std::size_t o = 0; o < call.operands.size(); ++o)
       if (steps[0].operands[o] != static_cast<int>(o)) return nullptr;
     return &variant;

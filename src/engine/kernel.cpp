@@ -27,7 +27,7 @@ bool run_step(const Executable& executable, const ExecutableStep& step, void* co
 
 Kernel::Kernel(std::shared_ptr<const KernelState> state) : state_(std::move(state)) {
   if (const PlanCall::Variant* variant = state_->executable->direct()) {
-    direct_ = variant->code->run;
+    direct_ = variant->code[0]->run;
     slots_ = variant->slots.data();
   }
 }

@@ -68,6 +68,8 @@ struct Tile {
   std::vector<Ref> in;
   std::vector<TileVar> vars;
   Update update;
+  Store store = Store::cached;
+  Prefetch prefetch = Prefetch::none;
   bool operator==(const Tile&) const = default;
 };
 

@@ -65,7 +65,10 @@ class Printer {
       text_ += (k ? " * " : "") + ref_text(tile.in[k]);
     if (tile.in.empty()) text_ += "0";
     const Schedule only_tile{{}, tile.vars};
-    text_ += "  " + einjit::to_string(only_tile, nest_.contraction).substr(5);
+    std::string vars = einjit::to_string(only_tile, nest_.contraction).substr(5);
+    if (tile.store == Store::streaming) vars.insert(vars.size() - 1, ", streamed");
+    if (tile.prefetch == Prefetch::output) vars.insert(vars.size() - 1, ", prefetched");
+    text_ += "  " + vars;
   }
 
   const LoopNest& nest_;

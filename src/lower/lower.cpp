@@ -60,7 +60,8 @@ class Lowering {
   }
 
   Node make_tile() const {
-    return Node{Tile{plain_ref(0, nest_.contraction.out), inputs_, schedule_.tile, Update::output}};
+    return Node{Tile{plain_ref(0, nest_.contraction.out), inputs_, schedule_.tile, Update::output,
+                     schedule_.store, schedule_.prefetch}};
   }
 
   const Schedule& schedule_;

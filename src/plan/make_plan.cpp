@@ -43,6 +43,8 @@ class Planner {
     std::vector<LabelRange> ranges;
     for (std::int64_t extent : plan_.extents) ranges.push_back({0, extent});
     find_variants(0, static_cast<int>(plan_.nodes.size()), ranges, 0);
+    for (const TileChain& chain : chains_)
+      plan_.is_streamed |= chain.tile->store == Store::streaming;
     plan_.is_direct = plan_.nodes.size() == 1 && plan_.nodes[0].kind == PlanNode::Kind::call;
     return std::move(plan_);
   }
@@ -165,7 +167,7 @@ class Planner {
       if (variant.mask == mask && variant.is_first == is_first) return;
     UnitOfTile made = unit_of_tile(nest_, chains_[index], ranges, is_first, shape_);
     call.variants.push_back(
-        {mask, is_first, std::move(made.unit), std::move(made.slots), nullptr, nullptr});
+        {mask, is_first, std::move(made.unit), std::move(made.slots), {}});
   }
 
   const LoopNest& nest_;
@@ -182,13 +184,15 @@ Plan make_plan(const LoopNest& nest, UnitShape shape) { return Planner(nest, sha
 
 void load_units(Plan& plan, UnitProvider& provider) {
   for (PlanCall& call : plan.calls)
-    for (PlanCall::Variant& variant : call.variants) {
-      variant.code = variant.code_without_old = provider.get(variant.unit);
-      if (variant.unit.old != Old::scale_by_beta) continue;
-      Unit without_old = variant.unit;
-      without_old.old = Old::ignore;
-      variant.code_without_old = provider.get(without_old);
-    }
+    for (PlanCall::Variant& variant : call.variants)
+      for (bool without_old : {false, true})
+        for (bool is_misaligned : {false, true}) {
+          Unit unit = variant.unit;
+          if (without_old && unit.old == Old::scale_by_beta) unit.old = Old::ignore;
+          if (is_misaligned) unit.store = Store::cached;
+          auto& code = variant.code[code_index(without_old, is_misaligned)];
+          code = unit == variant.unit && variant.code[0] ? variant.code[0] : provider.get(unit);
+        }
 }
 
 }  // namespace einjit

@@ -48,13 +48,17 @@ struct PlanCall {
     bool is_first;  // on the first pieces of all reduced labels
     Unit unit;
     std::vector<std::int64_t> slots;
-    std::shared_ptr<const CompiledUnit> code;
-    std::shared_ptr<const CompiledUnit> code_without_old;  // for beta == 0
+    // The unit, or one that differs by what is known at run time: see code_index.
+    std::shared_ptr<const CompiledUnit> code[4];
   };
   std::vector<Operand> operands;  // output first
   std::vector<Label> reduced;     // reduced labels that loops above cut
   std::vector<Variant> variants;
 };
+
+// Bit 0: beta is 0, the old output is not read. Bit 1: the output is not on a cache line, so that
+// stores cannot be streamed.
+inline int code_index(bool without_old, bool is_misaligned) { return without_old + 2 * is_misaligned; }
 
 struct Plan {
   std::vector<PlanNode> nodes;
@@ -64,6 +68,7 @@ struct Plan {
   std::vector<std::int64_t> scratch_bytes;
   int operand_count = 0;  // output and inputs
   bool is_direct = false;
+  bool is_streamed = false;  // some unit streams its stores
 };
 
 // Without units: their code is filled in by load_units. `nest` must verify.

@@ -10,13 +10,14 @@ namespace einjit {
 namespace {
 
 constexpr std::size_t kMaxOperands = 32;  // of one tile
+constexpr std::uintptr_t kLine = 64;
 
 // What the pieces of a parallel loop share.
 struct Run {
   const Plan& plan;
   const double* scale;
   const Executor& executor;
-  bool without_old;  // beta is 0: the output is not read
+  int code;  // code_index of this run
   std::atomic<bool> failed = false;
 };
 
@@ -53,8 +54,14 @@ void call(const Run& run, const PlanCall& call, const State& state) {
       pointer += state.ranges[move.label].lo * move.bytes;
     pointers[o] = pointer;
   }
-  const CompiledUnit& code = run.without_old ? *variant->code_without_old : *variant->code;
-  code.run(pointers, variant->slots.data(), run.scale);
+  variant->code[run.code]->run(pointers, variant->slots.data(), run.scale);
+}
+
+// Streamed stores are ordered before whatever tells another thread that they are done.
+void finish_streaming() {
+#if defined(__x86_64__)
+  __builtin_ia32_sfence();
+#endif
 }
 
 // Runs a loop's body on the piece [lo, lo + len) of its label.
@@ -108,6 +115,7 @@ void walk_parallel(Run& run, int at, State& state) {
     const LabelRange whole = outer.ranges[node.label];
     const std::int64_t p = piece * node.step;
     walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p)});
+    if (run.plan.is_streamed) finish_streaming();
   };
   run.executor.run(run.executor.context, pieces, body, &argument);
 }
@@ -153,7 +161,8 @@ void walk(Run& run, int begin, int end, State& state) {
 }  // namespace
 
 bool run(const Plan& plan, char* const* operands, const double* scale, const Executor& executor) {
-  Run run{plan, scale, executor, scale[1] == 0};
+  const bool is_misaligned = reinterpret_cast<std::uintptr_t>(operands[0]) % kLine != 0;
+  Run run{plan, scale, executor, code_index(scale[1] == 0, is_misaligned)};
   Arena::Lease memory(Arena::of_this_thread(), state_bytes(plan));
   if (!memory.data()) return false;
   State state = state_in(plan, memory.data());
@@ -161,6 +170,7 @@ bool run(const Plan& plan, char* const* operands, const double* scale, const Exe
   std::copy(operands, operands + plan.operand_count, state.bases);
   std::fill_n(state.bases + plan.operand_count, plan.scratch_bytes.size(), nullptr);
   walk(run, 0, static_cast<int>(plan.nodes.size()), state);
+  if (plan.is_streamed) finish_streaming();
   return !run.failed;
 }
 

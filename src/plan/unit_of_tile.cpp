@@ -33,6 +33,8 @@ class Builder {
                  : nest_.contraction.beta == Beta::zero ? Old::ignore
                                                         : Old::scale_by_beta;
     }
+    unit.store = chain_.tile->store;
+    unit.prefetch = chain_.tile->prefetch;
     collect_variables();
     merge_reduced();
     for (const Variable& variable : variables_) unit.vars.push_back(unit_var(variable));

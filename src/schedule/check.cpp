@@ -18,7 +18,8 @@ class Checker {
       auto done = std::visit([&](const auto& i) { return check_item(i); }, item);
       if (!done) return done;
     }
-    return check_covered();
+    if (auto done = check_covered(); !done) return done;
+    return check_stream();
   }
 
  private:
@@ -85,6 +86,26 @@ class Checker {
         return fail(fmt::format("label '{}' has pieces of {}, more than the tile's {}", name(l),
                                 length_[l], var->factor));
     }
+    return {};
+  }
+
+  Result<void> check_stream() const {
+    if (schedule_.store == Store::cached) return {};
+    if (c_.beta != Beta::zero) return fail("'stream out' is for outputs that are not read");
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (c_.is_reduced(l) && length_[l] < c_.extents[l])
+        return fail(fmt::format("'stream out' needs the whole sum over '{}' in one tile", name(l)));
+    // Every vector stored must lie as the output does: whole lines between positions.
+    constexpr std::int64_t kLine = 64;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (c_.out.strides[l] != 1 && c_.out.strides[l] * size_of(c_.dtype) % kLine != 0)
+        return fail(fmt::format("'stream out' needs strides of whole cache lines, '{}' has {}",
+                                name(l), c_.out.strides[l]));
+    for (const auto& item : schedule_.outer)
+      if (const auto* loop = std::get_if<LoopSpec>(&item))
+        if (c_.out.strides[loop->label] == 1 && loop->step * size_of(c_.dtype) % kLine != 0)
+          return fail(fmt::format("'stream out' needs steps of whole cache lines along '{}'",
+                                  name(loop->label)));
     return {};
   }
 

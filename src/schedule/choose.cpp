@@ -1,6 +1,7 @@
 #include "schedule/choose.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "schedule/register_tile.hpp"
 
@@ -10,6 +11,9 @@ namespace {
 constexpr double kParallelCycles = 400e3;  // below this a kernel stays on one thread
 constexpr double kChunkCycles = 60e3;      // the least work of a parallel piece
 constexpr std::int64_t kMostChunks = 32;
+constexpr double kStreamCaches = 4;        // an output of so many L2s is written past the caches
+constexpr std::int64_t kSumBlock = 32;     // rows summed at once when each lies on pages of its own
+constexpr std::int64_t kBlockBytes = 256;  // runs along both fast labels of a transpose
 
 class Scheduler {
  public:
@@ -19,6 +23,7 @@ class Scheduler {
   Schedule run() {
     tile_.packed ? add_blocked_loops() : add_plain_loops();
     add_tile();
+    add_hints();
     return std::move(schedule_);
   }
 
@@ -69,7 +74,34 @@ class Scheduler {
     bool chunked = false;
     for (Label l : order)
       if (!chunked) chunked = chunk(l, tile_step(l));
+    add_sum_blocks();
+    add_transpose_blocks(order);
     for (Label l : order) loop(l, tile_step(l));
+  }
+
+  // A sum over rows far apart touches a page a row: a few rows at a time, all along the vec label.
+  void add_sum_blocks() {
+    if (tile_.vec < 0 || c_.is_reduced(tile_.vec)) return;
+    constexpr std::int64_t kPage = 4096;
+    for (const Access& a : c_.in) {
+      const bool is_read_once = element_count(c_, a) * 4 > c_.point_count();
+      if (!is_read_once || a.strides[tile_.vec] != 1) continue;
+      for (Label l = 0; l < c_.label_count(); ++l)
+        if (c_.is_reduced(l) && std::abs(a.strides[l]) * size_of(c_.dtype) >= kPage)
+          loop(l, kSumBlock);
+    }
+  }
+
+  // Input and output contiguous in different labels: blocks with runs of several lines in both.
+  void add_transpose_blocks(const std::vector<Label>& order) {
+    if (tile_.vec < 0 || tile_.unroll < 0 || c_.is_reduced(tile_.vec)) return;
+    const bool is_transposed = std::ranges::any_of(c_.in, [&](const Access& a) {
+      return a.strides[tile_.unroll] == 1 && a.strides[tile_.vec] > 1;
+    });
+    if (!is_transposed) return;
+    const std::int64_t run = kBlockBytes / size_of(c_.dtype);
+    for (Label l : order)
+      if (l == tile_.vec || l == tile_.unroll) loop(l, std::max(run / tile_step(l), std::int64_t{1}) * tile_step(l));
   }
 
   enum class Side { both, vec, unroll };
@@ -145,6 +177,19 @@ class Scheduler {
     if (tile_.packed >> unroll_operand & 1) schedule_.outer.emplace_back(PackSpec{unroll_operand});
     for (const auto* side : {&vec_block, &unroll_block})
       for (auto l = side->rbegin(); l != side->rend(); ++l) loop(l->label, tile_step(l->label));
+  }
+
+  // Outputs written once and larger than the caches go past them; those that tiles come back to are
+  // asked for ahead.
+  void add_hints() {
+    const double out_bytes = element_count(c_, c_.out) * static_cast<double>(size_of(c_.dtype));
+    if (out_bytes > static_cast<double>(target_.l2_bytes) * kStreamCaches) {
+      schedule_.store = Store::streaming;
+      if (check(schedule_, c_)) return;
+      schedule_.store = Store::cached;
+    }
+    if (tile_.packed && out_bytes > static_cast<double>(target_.l1_bytes))
+      schedule_.prefetch = Prefetch::output;
   }
 
   void add_tile() {

@@ -26,7 +26,7 @@ class Enumerator {
   }
 
   RatedTile run() {
-    consider({});
+    consider_chains({});
     for (Label vec : kept_) enumerate_over_output(vec);
     for (Label vec : reduced_) enumerate_over_sum(vec);
     return best_;
@@ -47,7 +47,7 @@ class Enumerator {
     consider(tile);
     if (reduced_.empty() || (tile.vec >= 0 && c_.is_reduced(tile.vec))) return;
     const std::int64_t length = c_.extents[reduced_.back()];
-    for (int chains : {2, 4})
+    for (int chains : {2, 4, 8})
       if (length >= 2 * chains) {
         tile.steps = tile.chains = chains;
         consider(tile);

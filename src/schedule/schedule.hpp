@@ -7,12 +7,17 @@
 //   pack in0
 //   loop j 32
 //   loop i 14
+//   prefetch out          each tile asks for its lines of the output before it sums
 //   tile j vec 32, i unroll 14, k reduce
 //
 // Loops narrow a label's range; the tile computes all that is left of every label it names, in
 // registers: `vec` lies across SIMD lanes, `unroll` in separate accumulators, `reduce` is summed in
 // a loop. A number after `reduce` unrolls that loop; `chains` spreads it over that many sets of
 // accumulators. A label the tile does not name must have been narrowed to 1.
+//
+// `stream out` writes the output past the caches, in whole lines. It is for outputs that are written
+// once and are larger than the caches; where the output given at run time is not on a cache line,
+// ordinary stores take its place.
 //
 // A packed buffer holds the operand's labels in the order [others][vec or unroll label / factor]
 // [reduced labels][vec or unroll label % factor], the last contiguous.
@@ -51,9 +56,14 @@ struct TileVar {
   bool operator==(const TileVar&) const = default;
 };
 
+enum class Store : std::uint8_t { cached, streaming };
+enum class Prefetch : std::uint8_t { none, output };
+
 struct Schedule {
   std::vector<std::variant<LoopSpec, PackSpec>> outer;  // outermost first
   std::vector<TileVar> tile;
+  Store store = Store::cached;
+  Prefetch prefetch = Prefetch::none;
   bool operator==(const Schedule&) const = default;
 };
 
@@ -64,7 +74,7 @@ std::string to_string(const Schedule& schedule, const Contraction& contraction);
 Result<Schedule> parse_schedule(std::string_view text, const Contraction& contraction);
 
 // Whether the schedule computes the contraction: every label covered, packs well placed, parallel
-// loops over output labels only.
+// loops over output labels only; streamed stores only where the sum is whole and lines are.
 Result<void> check(const Schedule& schedule, const Contraction& contraction);
 
 }  // namespace einjit

@@ -51,7 +51,9 @@ class ScheduleParser {
       Result<void> done = word == "loop"   ? parse_loop()
                           : word == "pack" ? parse_pack()
                           : word == "tile" ? parse_tile()
-                                           : fail("expected 'loop', 'pack' or 'tile'");
+                          : word == "stream" || word == "prefetch"
+                              ? parse_hint(word)
+                              : fail("expected 'loop', 'pack', 'stream', 'prefetch' or 'tile'");
       if (!done) return std::unexpected(done.error());
       has_tile = word == "tile";
       if (position_ < words_.size() && !is_line_end()) {
@@ -131,6 +133,15 @@ class ScheduleParser {
     return fail("expected an operand: in0, in1, ...");
   }
 
+  Result<void> parse_hint(std::string_view word) {
+    if (take() != "out") return fail("expected 'out'");
+    if (word == "stream")
+      schedule_.store = Store::streaming;
+    else
+      schedule_.prefetch = Prefetch::output;
+    return {};
+  }
+
   Result<void> parse_tile() {
     while (!at_end() && !is_line_end()) {
       Result<Label> label = parse_label();
@@ -175,6 +186,8 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
     else
       text += fmt::format("pack in{}\n", std::get<PackSpec>(item).operand);
   }
+  if (schedule.store == Store::streaming) text += "stream out\n";
+  if (schedule.prefetch == Prefetch::output) text += "prefetch out\n";
   text += "tile";
   for (std::size_t v = 0; v < schedule.tile.size(); ++v) {
     const TileVar& var = schedule.tile[v];

@@ -25,6 +25,8 @@ std::string Unit::key() const {
                   old == Old::ignore ? "ignored"
                   : old == Old::add  ? "added"
                                      : "beta");
+  if (store == Store::streaming) text += " streamed";
+  if (prefetch == Prefetch::output) text += " prefetched";
   for (const UnitLoop& loop : loops)
     text += fmt::format("; for {} step {} tail {} var {}", text_of(loop.trips), loop.step,
                         loop.tail, loop.var);

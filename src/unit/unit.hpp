@@ -68,6 +68,8 @@ struct Unit {
   DType dtype = DType::f32;
   Alpha alpha = Alpha::one;
   Old old = Old::ignore;
+  Store store = Store::cached;
+  Prefetch prefetch = Prefetch::none;
   std::vector<UnitLoop> loops;  // outermost first
   std::vector<UnitVar> vars;
   UnitRef out;
