@@ -53,7 +53,8 @@ template <bool kNonTemporal>
   constexpr std::int64_t kTurn = 32;
   std::int64_t read_left = (read + kLine - 1) / kLine, write_left = (written + kLine - 1) / kLine;
   const std::int64_t turns = std::max(read_left, write_left) / kTurn;
-  __m512i sum = _mm512_setzero_si512();
+  // Not zero: some memories store lines of zeros faster than others.
+  __m512i sum = _mm512_set1_epi32(0x3f801234);
   if (turns > 0) {
     const std::int64_t reads = read_left / turns, writes = write_left / turns;
     for (std::int64_t turn = 0; turn < turns; ++turn) {

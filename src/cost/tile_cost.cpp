@@ -11,6 +11,7 @@ namespace {
 constexpr double kScalarLoad = 0.5;
 constexpr double kGatherPerLane = 2.0;
 constexpr double kScatterPerLane = 1.6;
+constexpr double kStoreTransposed = 1.2;  // against transposing loads: lines are written in pieces
 constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
 constexpr double kPackPerVector = 3.0;  // load, store and their misses, contiguous
@@ -59,11 +60,18 @@ struct TileCost {
            fits(innermost(), tile.steps);
   }
 
+  // Blocks that are not full cost as much as full ones.
+  double waste(const Access& a) const {
+    const bool by_unroll = tile.unroll >= 0 && a.strides[tile.unroll] == 1;
+    const auto length = static_cast<double>(by_unroll ? tile.unroll_length : tile.steps);
+    return std::ceil(length / lanes) * lanes / length;
+  }
+
   // Loading one vector of an operand that moves along the vec label.
   double vector_load(const Access& a, bool packed) const {
     const double load = 1 / target.loads_per_cycle;
     if (packed || a.strides[tile.vec] == 1) return load;
-    return is_transposable(a) ? load + shuffles : lanes * kGatherPerLane;
+    return is_transposable(a) ? load + shuffles * waste(a) : lanes * kGatherPerLane;
   }
 
   double count(const Access& a) const {
@@ -94,7 +102,7 @@ struct TileCost {
     else if (c.out.strides[tile.vec] == 1)
       value = each * vectors() / target.loads_per_cycle;
     else if (is_transposable(c.out))
-      value = each * vectors() * (1 + shuffles);
+      value = each * vectors() * (1 + kStoreTransposed * shuffles * waste(c.out));
     else
       value = each * vectors() * lanes * kScatterPerLane;
     return c.beta == Beta::zero ? value : 1.5 * value;

@@ -12,8 +12,7 @@ constexpr double kParallelCycles = 400e3;  // below this a kernel stays on one t
 constexpr double kChunkCycles = 60e3;      // the least work of a parallel piece
 constexpr std::int64_t kMostChunks = 32;
 constexpr double kStreamCaches = 4;        // an output of so many L2s is written past the caches
-constexpr std::int64_t kSumBlock = 32;     // rows summed at once when each lies on pages of its own
-constexpr std::int64_t kBlockBytes = 256;  // runs along both fast labels of a transpose
+constexpr std::int64_t kSumBlock = 8;      // rows summed at once when each lies on pages of its own
 
 class Scheduler {
  public:
@@ -59,7 +58,8 @@ class Scheduler {
   }
 
   // Without packing: output labels by falling stride; the tile's own labels last where values are
-  // reused across them (the vec panel outside), in stride order where everything is touched once.
+  // reused across them or transposed (the vec label outside, so that a transpose reads whole rows),
+  // in stride order where everything is touched once.
   void add_plain_loops() {
     std::vector<Label> order;
     for (Label l = 0; l < c_.label_count(); ++l)
@@ -70,12 +70,12 @@ class Scheduler {
     const bool is_reused = std::ranges::any_of(
         c_.in, [&](const Access& a) { return tile_.unroll >= 0 && a.strides[tile_.unroll] == 0; });
     order.insert(order.end(), inner.begin(), inner.end());
-    if (!is_reused) std::ranges::sort(order);  // canonical: labels fall in output stride
+    // Canonical: labels fall in output stride.
+    if (!is_reused && !is_transposed()) std::ranges::sort(order);
     bool chunked = false;
     for (Label l : order)
       if (!chunked) chunked = chunk(l, tile_step(l));
     add_sum_blocks();
-    add_transpose_blocks(order);
     for (Label l : order) loop(l, tile_step(l));
   }
 
@@ -92,16 +92,11 @@ class Scheduler {
     }
   }
 
-  // Input and output contiguous in different labels: blocks with runs of several lines in both.
-  void add_transpose_blocks(const std::vector<Label>& order) {
-    if (tile_.vec < 0 || tile_.unroll < 0 || c_.is_reduced(tile_.vec)) return;
-    const bool is_transposed = std::ranges::any_of(c_.in, [&](const Access& a) {
-      return a.strides[tile_.unroll] == 1 && a.strides[tile_.vec] > 1;
-    });
-    if (!is_transposed) return;
-    const std::int64_t run = kBlockBytes / size_of(c_.dtype);
-    for (Label l : order)
-      if (l == tile_.vec || l == tile_.unroll) loop(l, std::max(run / tile_step(l), std::int64_t{1}) * tile_step(l));
+  // Some input is contiguous in the unroll label instead of the vec one.
+  bool is_transposed() const {
+    return tile_.unroll >= 0 && tile_.vec >= 0 && std::ranges::any_of(c_.in, [&](const Access& a) {
+             return a.strides[tile_.unroll] == 1 && a.strides[tile_.vec] != 1;
+           });
   }
 
   enum class Side { both, vec, unroll };
