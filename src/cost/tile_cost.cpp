@@ -12,10 +12,11 @@ constexpr double kScalarLoad = 0.5;
 constexpr double kGatherPerLane = 2.0;
 constexpr double kScatterPerLane = 1.6;
 constexpr double kStoreTransposed = 1.2;  // against transposing loads: lines are written in pieces
+constexpr double kLatencySlack = 1.5;   // accumulators beyond the latency, for loads that come late
 constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
 constexpr double kPackPerVector = 3.0;  // load, store and their misses, contiguous
-constexpr double kLoadTie = 0.02;       // of a load that hides behind FMAs: fewer are better
+constexpr double kLoadTie = 0.08;       // of a load that hides behind FMAs: fewer are better
 
 double extent(const Contraction& c, Label l) {
   return l < 0 ? 1 : static_cast<double>(c.extents[l]);
@@ -138,7 +139,7 @@ struct TileCost {
     double step = std::max(operations / target.fma_per_cycle, loads) + kLoadTie * loads;
     if (any_reduced) {
       const double waits = vec_is_reduced() ? 1.0 : 1.0 / tile.chains;
-      step = std::max(step, target.fma_latency * waits);
+      step = std::max(step, kLatencySlack * target.fma_latency * waits);
       step += kLoopOverhead / static_cast<double>(tile.steps);
     }
     return tiles * (steps * step + stores() + kTileOverhead) + packing();

@@ -1,15 +1,15 @@
 #include "schedule/register_tile.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
+#include <map>
+#include <tuple>
 
 namespace einjit {
 namespace {
 
-constexpr double kPackReuse = 12;           // uses of an element that pay for its packing
+constexpr double kLeastPacked = 2000;  // multiply-adds
+constexpr std::size_t kMostTiles = 40;
 constexpr std::int64_t kMostUnrolled = 64;  // multiply-adds in the body of a loop of many steps
-constexpr std::int64_t kPage = 4096;        // strides of this many bytes fall into one set of L1
 
 // Pieces of at most `most`, as equal as they can be.
 std::int64_t balanced(std::int64_t extent, std::int64_t most) {
@@ -25,11 +25,15 @@ class Enumerator {
     for (Label l = 0; l < c.label_count(); ++l) (c.is_reduced(l) ? reduced_ : kept_).push_back(l);
   }
 
-  RatedTile run() {
+  std::vector<RatedTile> run() {
     consider_chains({});
     for (Label vec : kept_) enumerate_over_output(vec);
     for (Label vec : reduced_) enumerate_over_sum(vec);
-    return best_;
+    std::vector<RatedTile> tiles;
+    for (const auto& [labels, rated] : best_) tiles.push_back(rated);
+    std::ranges::sort(tiles, {}, &RatedTile::cycles);
+    if (tiles.size() > kMostTiles) tiles.resize(kMostTiles);
+    return tiles;
   }
 
  private:
@@ -37,9 +41,16 @@ class Enumerator {
     if (registers_used(c_, target_, tile) > target_.vector_registers) return;
     const std::int64_t sums = (tile.vec_length + lanes_ - 1) / lanes_ * tile.unroll_length;
     if (tile.steps > 1 && sums * tile.steps > kMostUnrolled) return;
-    tile.packed = packing(tile);
-    const double cycles = tile_cycles(c_, target_, tile);
-    if (cycles < best_.cycles) best_ = {tile, cycles};
+    const bool packs = can_pack(tile);
+    const unsigned unroll_bit = packs && c_.in[0].strides[tile.vec] != 0 ? 2 : 1;
+    for (unsigned mask = 0; mask < (packs ? 4u : 1u); ++mask) {
+      if (tile.unroll < 0 && (mask & unroll_bit)) continue;
+      tile.packed = mask;
+      const double cycles = tile_cycles(c_, target_, tile);
+      const auto [it, added] =
+          best_.try_emplace({tile.vec, tile.unroll, tile.unroll2, tile.packed}, tile, cycles);
+      if (!added && cycles < it->second.cycles) it->second = {tile, cycles};
+    }
   }
 
   // Chains and unrolled steps for a tile of few accumulators.
@@ -107,64 +118,30 @@ class Enumerator {
     }
   }
 
-  // Which inputs to copy into panels: those used often enough that are strided along the vec label,
-  // do not fit the cache, or whose strides fall into few sets of it.
-  unsigned packing(const RegisterTile& tile) const {
-    if (c_.in.size() != 2 || tile.vec < 0 || c_.is_reduced(tile.vec) || reduced_.empty()) return 0;
-    // Panels serve tiles of two sides: the vec label in one operand, the unroll label in the other.
-    auto in_both = [&](Label l) { return c_.in[0].strides[l] != 0 && c_.in[1].strides[l] != 0; };
-    if (in_both(tile.vec)) return 0;
-    if (tile.unroll >= 0) {
-      const std::size_t vec_operand = c_.in[0].strides[tile.vec] != 0 ? 0 : 1;
-      if (in_both(tile.unroll) || c_.in[vec_operand].strides[tile.unroll] != 0) return 0;
-    }
-    unsigned packed = 0;
-    for (std::size_t k = 0; k < 2; ++k) {
-      const Access& a = c_.in[k];
-      const double elements = element_count(c_, a);
-      const double reuse = c_.point_count() / elements / static_cast<double>(tile.vec_length);
-      const bool by_vec = a.strides[tile.vec] != 0;
-      if (!by_vec && (tile.unroll < 0 || a.strides[tile.unroll] == 0)) continue;
-      const double uses =
-          by_vec ? c_.point_count() / elements / static_cast<double>(tile.unroll_length) : reuse;
-      if (uses < kPackReuse / 4) continue;
-      if (by_vec ? needs_vec_panels(a, tile, elements) : needs_unroll_panels(a, tile, elements))
-        packed |= 1u << k;
-    }
-    return packed;
-  }
-
-  std::int64_t bytes(std::int64_t elements) const { return elements * size_of(c_.dtype); }
-
-  bool needs_vec_panels(const Access& a, const RegisterTile& tile, double elements) const {
-    if (a.strides[tile.vec] != 1) return true;
-    if (bytes(static_cast<std::int64_t>(elements)) > target_.l2_bytes / 2) return true;
-    return falls_into_few_sets(a, reduced_.back(), tile);
-  }
-
-  bool needs_unroll_panels(const Access& a, const RegisterTile& tile, double elements) const {
-    if (bytes(static_cast<std::int64_t>(elements)) > target_.l2_bytes / 2) return true;
-    return std::abs(bytes(a.strides[tile.unroll])) % (kPage / 2) == 0 && tile.unroll_length > 4 &&
-           bytes(static_cast<std::int64_t>(elements)) > target_.l1_bytes;
-  }
-
-  // The steps of the sum are a multiple of half a page apart and more than L1's ways.
-  bool falls_into_few_sets(const Access& a, Label l, const RegisterTile& tile) const {
-    const std::int64_t stride = std::abs(bytes(a.strides[l]));
-    return stride % (kPage / 2) == 0 && stride > 0 && c_.extents[l] > 16 &&
-           bytes(c_.extents[l] * tile.vec_length) > target_.l1_bytes / 4;
+  // Panels serve tiles of two sides: the vec label in one operand, the unroll label in the other.
+  // Small contractions are not worth their copies.
+  bool can_pack(const RegisterTile& tile) const {
+    if (c_.in.size() != 2 || tile.vec < 0 || c_.is_reduced(tile.vec) || reduced_.empty())
+      return false;
+    if (tile.unroll2 >= 0 || c_.point_count() < kLeastPacked) return false;
+    const std::size_t vec_operand = c_.in[0].strides[tile.vec] != 0 ? 0 : 1;
+    if (c_.in[1 - vec_operand].strides[tile.vec] != 0 || c_.in[vec_operand].strides[tile.vec] == 0)
+      return false;
+    return tile.unroll < 0 || (c_.in[vec_operand].strides[tile.unroll] == 0 &&
+                               c_.in[1 - vec_operand].strides[tile.unroll] != 0);
   }
 
   const Contraction& c_;
   const Target& target_;
   std::int64_t lanes_;
   std::vector<Label> kept_, reduced_;
-  RatedTile best_{{}, HUGE_VAL};
+  // Per vec label, unroll labels and packed operands.
+  std::map<std::tuple<Label, Label, Label, unsigned>, RatedTile> best_;
 };
 
 }  // namespace
 
-RatedTile best_register_tile(const Contraction& contraction, const Target& target) {
+std::vector<RatedTile> register_tiles(const Contraction& contraction, const Target& target) {
   return Enumerator(contraction, target).run();
 }
 

@@ -1,16 +1,20 @@
-// The enumeration of register tiles and of what they read from panels.
+// The enumeration of register tiles.
 #pragma once
+
+#include <vector>
 
 #include "cost/tile_cost.hpp"
 #include "einjit/target.hpp"
 
 namespace einjit {
 
-// The cheapest tile, its packing decided; `cycles` is its predicted cost.
 struct RatedTile {
   RegisterTile tile;
-  double cycles;
+  double cycles;  // from L1, packing included
 };
-RatedTile best_register_tile(const Contraction& contraction, const Target& target);
+
+// The best tile for every choice of labels and of packed operands that is worth a look, the
+// cheapest first; never empty.
+std::vector<RatedTile> register_tiles(const Contraction& contraction, const Target& target);
 
 }  // namespace einjit

@@ -15,9 +15,9 @@
 // a loop. A number after `reduce` unrolls that loop; `chains` spreads it over that many sets of
 // accumulators. A label the tile does not name must have been narrowed to 1.
 //
-// `stream out` writes the output past the caches, in whole lines. It is for outputs that are written
-// once and are larger than the caches; where the output given at run time is not on a cache line,
-// ordinary stores take its place.
+// `stream out` writes the output past the caches, in whole lines. It is for outputs that are
+// written once and are larger than the caches; where the output given at run time is not on a cache
+// line, ordinary stores take its place.
 //
 // A packed buffer holds the operand's labels in the order [others][vec or unroll label / factor]
 // [reduced labels][vec or unroll label % factor], the last contiguous.

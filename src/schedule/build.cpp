@@ -1,0 +1,259 @@
+#include "schedule/build.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace einjit {
+namespace {
+
+constexpr double kParallelCycles = 400e3;  // below this a kernel stays on one thread
+constexpr double kChunkCycles = 60e3;      // the least work of a parallel piece
+constexpr std::int64_t kMostChunks = 32;
+constexpr std::int64_t kChunkBytes = 4096;  // the least run of a piece along a contiguous label
+constexpr double kStreamCaches = 4;         // an output of so many L2s is written past the caches
+constexpr std::int64_t kSumBlock = 8;  // rows summed at once when each lies on pages of its own
+constexpr std::int64_t kRun = 32;      // elements read in a row where a block can choose
+
+class Builder {
+ public:
+  Builder(const Contraction& c, const Target& target, const RegisterTile& tile,
+          const LoopPlan& plan, double cycles)
+      : c_(c), target_(target), tile_(tile), plan_(plan), cycles_(cycles), length_(c.extents) {}
+
+  Schedule run() {
+    tile_.packed ? add_blocked_loops() : add_plain_loops();
+    add_tile();
+    add_hints();
+    return std::move(schedule_);
+  }
+
+ private:
+  bool is_in_tile(Label l) const {
+    return l == tile_.vec || l == tile_.unroll || l == tile_.unroll2;
+  }
+
+  std::int64_t tile_step(Label l) const {
+    if (l == tile_.vec) return tile_.vec_length;
+    if (l == tile_.unroll) return tile_.unroll_length;
+    if (l == tile_.unroll2) return tile_.unroll2_length;
+    return 1;
+  }
+
+  // A loop of one piece is left out.
+  void loop(Label l, std::int64_t step, Order order = Order::serial) {
+    if (step >= length_[l]) return;
+    schedule_.outer.emplace_back(LoopSpec{l, step, order});
+    length_[l] = step;
+  }
+
+  // Cuts the label's range into chunks that can run at the same time, if there is work enough.
+  bool chunk(Label l, std::int64_t step) {
+    if (cycles_ < kParallelCycles || c_.extents[l] <= step) return false;
+    const std::int64_t most =
+        std::min<std::int64_t>(kMostChunks, static_cast<std::int64_t>(cycles_ / kChunkCycles));
+    std::int64_t length = (c_.extents[l] + most - 1) / most;
+    const bool is_contiguous =
+        std::ranges::any_of(c_.in, [&](const Access& a) { return a.strides[l] == 1; });
+    if (is_contiguous) length = std::max(length, kChunkBytes / size_of(c_.dtype));
+    length = (length + step - 1) / step * step;
+    if (length >= c_.extents[l]) return false;
+    loop(l, length, Order::parallel);
+    return true;
+  }
+
+  const Access& largest_input() const {
+    return *std::ranges::max_element(c_.in, {},
+                                     [&](const Access& a) { return element_count(c_, a); });
+  }
+
+  std::vector<Label> plain_order() const {
+    std::vector<Label> labels;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (!c_.is_reduced(l) && !is_in_tile(l)) labels.push_back(l);
+    std::vector<Label> inner;
+    for (Label l : {tile_.vec, tile_.unroll, tile_.unroll2})
+      if (l >= 0 && !c_.is_reduced(l)) inner.push_back(l);
+    if (plan_.order == LoopOrder::unroll_outside) std::ranges::reverse(inner);
+    labels.insert(labels.end(), inner.begin(), inner.end());
+    if (plan_.order == LoopOrder::by_output)
+      std::ranges::sort(labels);  // canonical: by output stride
+    if (plan_.order == LoopOrder::by_input && !c_.in.empty()) {
+      const Access& a = largest_input();
+      std::ranges::stable_sort(labels, std::greater{},
+                               [&](Label l) { return std::abs(a.strides[l]); });
+    }
+    return labels;
+  }
+
+  void add_plain_loops() {
+    const std::vector<Label> order = plain_order();
+    bool chunked = false;
+    for (Label l : order)
+      if (!chunked) chunked = chunk(l, tile_step(l));
+    add_sum_blocks();
+    for (Label l : order) loop(l, tile_step(l));
+  }
+
+  // A sum over rows far apart touches a page a row: a few rows at a time, all along the vec label.
+  void add_sum_blocks() {
+    if (tile_.vec < 0 || c_.is_reduced(tile_.vec)) return;
+    constexpr std::int64_t kPage = 4096;
+    for (const Access& a : c_.in) {
+      const bool is_read_once = element_count(c_, a) * 4 > c_.point_count();
+      if (!is_read_once || a.strides[tile_.vec] != 1) continue;
+      for (Label l = 0; l < c_.label_count(); ++l)
+        if (c_.is_reduced(l) && std::abs(a.strides[l]) * size_of(c_.dtype) >= kPage)
+          loop(l, kSumBlock);
+    }
+  }
+
+  enum class Side { both, vec, unroll };
+  // Which packed operand an output label moves: the vec side, the unroll side, or both (batch).
+  Side side_of(Label l) const {
+    const bool in_vec = c_.in[vec_operand()].strides[l] != 0;
+    const bool in_unroll = c_.in[1 - vec_operand()].strides[l] != 0;
+    return in_vec && in_unroll ? Side::both : in_vec ? Side::vec : Side::unroll;
+  }
+  int vec_operand() const { return c_.in[0].strides[tile_.vec] != 0 ? 0 : 1; }
+
+  // A block of a side: about `most` elements. One tile first, then enough of the labels that are
+  // contiguous in the operand or the output for lines to be used whole, then the tile's label, then
+  // the others by rising output stride.
+  std::vector<LoopSpec> block(Side side, Label first, int operand, std::int64_t most) const {
+    std::vector<Label> labels;
+    if (first >= 0) labels.push_back(first);
+    for (Label l = c_.label_count() - 1; l >= 0; --l)
+      if (!c_.is_reduced(l) && side_of(l) == side && l != first) labels.push_back(l);
+    std::vector<LoopSpec> loops;
+    for (Label l : labels) loops.push_back({l, std::min(tile_step(l), c_.extents[l])});
+    for (LoopSpec& l : loops) {
+      if (c_.in[operand].strides[l.label] == 1 || c_.out.strides[l.label] == 1)
+        grow(loops, l, kRun, most);
+    }
+    for (LoopSpec& l : loops) grow(loops, l, c_.extents[l.label], most);
+    return loops;
+  }
+
+  // Makes the label's step as large as `target` and the block's size allow, in even whole tiles.
+  void grow(const std::vector<LoopSpec>& loops, LoopSpec& loop, std::int64_t target,
+            std::int64_t most) const {
+    std::int64_t others = 1;
+    for (const LoopSpec& l : loops)
+      if (l.label != loop.label) others *= l.step;
+    const std::int64_t extent = c_.extents[loop.label], unit = tile_step(loop.label);
+    const std::int64_t allowed = std::max<std::int64_t>(
+        std::min(target, std::max<std::int64_t>(most / others, 1)), loop.step);
+    const std::int64_t pieces = (extent + allowed - 1) / allowed;
+    const std::int64_t even = (extent + pieces - 1) / pieces;
+    loop.step = std::max(
+        loop.step, std::min((even + unit - 1) / unit * unit, (extent + unit - 1) / unit * unit));
+  }
+
+  // The sum's block: a line of every label that is contiguous in an input, then whole inner labels.
+  std::vector<LoopSpec> sum_block(std::int64_t most) const {
+    std::vector<LoopSpec> loops;
+    for (Label l = c_.label_count() - 1; l >= 0; --l)
+      if (c_.is_reduced(l)) loops.push_back({l, 1});
+    for (LoopSpec& l : loops)
+      for (const Access& a : c_.in)
+        if (a.strides[l.label] == 1) grow(loops, l, target_.line_bytes / size_of(c_.dtype), most);
+    for (LoopSpec& l : loops) grow(loops, l, c_.extents[l.label], most);
+    return loops;
+  }
+
+  void add_loops(const std::vector<LoopSpec>& loops, Order outermost = Order::serial) {
+    for (std::size_t l = loops.size(); l-- > 0;)
+      loop(loops[l].label, loops[l].step, l + 1 == loops.size() ? outermost : Order::serial);
+  }
+  void add_tile_loops(const std::vector<LoopSpec>& loops) {
+    for (auto l = loops.rbegin(); l != loops.rend(); ++l) loop(l->label, tile_step(l->label));
+  }
+  void pack(int operand) {
+    if (tile_.packed >> operand & 1) schedule_.outer.emplace_back(PackSpec{operand});
+  }
+
+  // Steps of the sum in a panel.
+  std::int64_t sum_length() const {
+    const std::int64_t row = tile_.vec_length * size_of(c_.dtype);
+    const std::int64_t bytes = plan_.cut == SumCut::fits_l1    ? target_.l1_bytes
+                               : plan_.cut == SumCut::twice_l1 ? 2 * target_.l1_bytes
+                                                               : target_.l2_bytes / 2;
+    return std::max<std::int64_t>(bytes / row, 64);
+  }
+
+  // Goto's five loops over sets of labels: the outer side's block in a share of the last-level
+  // cache, of the sum so that a vec panel stays in L1, the inner side's in half of L2.
+  void add_blocked_loops() {
+    const std::int64_t item = size_of(c_.dtype);
+    const bool vec_outer = plan_.order != LoopOrder::unroll_outside;
+    const int vec = vec_operand(), unroll = 1 - vec;
+    const std::vector<LoopSpec> sum = sum_block(sum_length());
+    std::int64_t depth = 1;
+    for (const LoopSpec& l : sum) depth *= l.step;
+    const std::int64_t inner = std::max<std::int64_t>(target_.l2_bytes / 2 / (depth * item), 1);
+    const std::int64_t outer = std::max<std::int64_t>(target_.l3_bytes / 4 / (depth * item), 1);
+    const auto vec_block = block(Side::vec, tile_.vec, vec, vec_outer ? outer : inner);
+    const auto unroll_block = block(Side::unroll, tile_.unroll, unroll, vec_outer ? inner : outer);
+    const auto& outside = vec_outer ? vec_block : unroll_block;
+    const auto& inside = vec_outer ? unroll_block : vec_block;
+    const Order pieces = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+    bool is_parallel = false;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (!c_.is_reduced(l) && side_of(l) == Side::both) {
+        if (!is_parallel) is_parallel = chunk(l, 1);
+        loop(l, 1);
+      }
+    add_loops(outside);
+    add_loops(sum);
+    pack(vec_outer ? vec : unroll);
+    add_loops(inside, is_parallel ? Order::serial : pieces);
+    pack(vec_outer ? unroll : vec);
+    add_tile_loops(outside);
+    add_tile_loops(inside);
+  }
+
+  // Outputs written once and larger than the caches go past them; those that tiles come back to are
+  // asked for ahead.
+  void add_hints() {
+    const double out_bytes = element_count(c_, c_.out) * static_cast<double>(size_of(c_.dtype));
+    if (out_bytes > static_cast<double>(target_.l2_bytes) * kStreamCaches) {
+      schedule_.store = Store::streaming;
+      if (check(schedule_, c_)) return;
+      schedule_.store = Store::cached;
+    }
+    if (tile_.packed && out_bytes > static_cast<double>(target_.l1_bytes))
+      schedule_.prefetch = Prefetch::output;
+  }
+
+  void add_tile() {
+    auto add = [&](Label l, std::int64_t length) {
+      if (l >= 0) schedule_.tile.push_back({l, l == tile_.vec ? Role::vec : Role::unroll, length});
+    };
+    add(tile_.vec, tile_.vec_length);
+    add(tile_.unroll, tile_.unroll_length);
+    add(tile_.unroll2, tile_.unroll2_length);
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (c_.is_reduced(l) && l != tile_.vec) schedule_.tile.push_back({l, Role::reduce});
+    if (!schedule_.tile.empty() && schedule_.tile.back().role == Role::reduce) {
+      schedule_.tile.back().factor = tile_.steps;
+      schedule_.tile.back().chains = tile_.chains;
+    }
+  }
+
+  const Contraction& c_;
+  const Target& target_;
+  RegisterTile tile_;
+  LoopPlan plan_;
+  double cycles_;
+  std::vector<std::int64_t> length_;  // of each label's pieces so far
+  Schedule schedule_;
+};
+
+}  // namespace
+
+Schedule build_schedule(const Contraction& contraction, const Target& target,
+                        const RegisterTile& tile, const LoopPlan& plan, double cycles) {
+  return Builder(contraction, target, tile, plan, cycles).run();
+}
+
+}  // namespace einjit

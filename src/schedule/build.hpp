@@ -1,0 +1,28 @@
+// From a register tile to a whole schedule: loop order, blocks, packing, hints.
+#pragma once
+
+#include "cost/tile_cost.hpp"
+#include "einjit/target.hpp"
+#include "schedule/schedule.hpp"
+
+namespace einjit {
+
+// How the loops around a tile may be ordered. Without packing: the tile's labels innermost, the vec
+// label or the unroll label outside; all by output stride; or all by the strides of the largest
+// input. With packing: which side's block is the outer one.
+enum class LoopOrder : std::uint8_t { vec_outside, unroll_outside, by_output, by_input };
+
+// With packing: how much of the sum panels hold. Panels of few steps stay in L1; panels of the
+// whole sum write the output once.
+enum class SumCut : std::uint8_t { fits_l1, twice_l1, whole };
+
+struct LoopPlan {
+  LoopOrder order;
+  SumCut cut = SumCut::fits_l1;
+};
+
+// `cycles`: predicted for all, decides whether the work is cut into parallel pieces.
+Schedule build_schedule(const Contraction& contraction, const Target& target,
+                        const RegisterTile& tile, const LoopPlan& plan, double cycles);
+
+}  // namespace einjit

@@ -1,0 +1,27 @@
+// What a schedule moves between the levels of memory, in closed form.
+//
+// Each operand is a stream of boxes: at every depth of the nest the range of each label is known,
+// so the lines a stream touches there are too. The outermost depth whose streams fit a cache
+// together is where that cache starts to serve: lines are fetched once for every iteration outside
+// of it that moves the stream, or that comes between two that do. A packed operand is two streams,
+// its source up to the packing and its panels from there on.
+#pragma once
+
+#include "einjit/target.hpp"
+#include "schedule/schedule.hpp"
+
+namespace einjit {
+
+struct Traffic {
+  double l1_lines = 0;     // into L1, from wherever
+  double l2_lines = 0;     // into and out of L2, scaled by what short runs cost more
+  double page_misses = 0;  // in the first-level TLB
+};
+
+Traffic traffic(const Contraction& contraction, const Schedule& schedule, const Target& target);
+
+// Cycles the schedule takes if its tiles take `tile_cycles` from L1.
+double schedule_cycles(const Contraction& contraction, const Schedule& schedule,
+                       const Target& target, double tile_cycles);
+
+}  // namespace einjit
