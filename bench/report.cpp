@@ -72,7 +72,8 @@ void Report::print_head() const {
   for (const std::string& missing : peers_.missing) fmt::print("missing   {}\n", missing);
   if (!no_numpy_.empty()) fmt::print("missing   numpy: {}\n", no_numpy_);
   fmt::print(
-      "a call, 1x1 by 1x1: raw {:.1f} ns, checked {:.1f} ns, one-shot {:.0f} ns; a plain function {:.1f} ns\n",
+      "a call, 1x1 by 1x1: raw {:.1f} ns, checked {:.1f} ns, one-shot {:.0f} ns; a plain function "
+      "{:.1f} ns\n",
       calls_.raw, calls_.checked, calls_.one_shot, calls_.plain);
   fmt::print("\n{:<8} {:<32} {:>10} {:>9} {:>8} {:>7}  {}\n", "suite", "row", "time", "GFLOP/s",
              "GB/s", "limit", "best peer, ratio; others");

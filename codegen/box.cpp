@@ -183,8 +183,8 @@ void Box::prefetch_old(const Point& point) {
   auto& builder = frame_.builder();
   // For writing, into L1, data.
   builder.CreateIntrinsic(llvm::Intrinsic::prefetch, {builder.getPtrTy()},
-                          {address(0, unit_.out, point.at, point.piece.offset),
-                           builder.getInt32(1), builder.getInt32(3), builder.getInt32(1)});
+                          {address(0, unit_.out, point.at, point.piece.offset), builder.getInt32(1),
+                           builder.getInt32(3), builder.getInt32(1)});
 }
 
 llvm::Value* Box::load_old(const Point& point) { return load_raw(0, unit_.out, point); }

@@ -152,15 +152,20 @@ TEST(Engine, RenamedLabelsShareAKernel) {
   EXPECT_EQ(after.hits, before.hits + 2);
 }
 
-TEST(Engine, LargeShapesShareUnits) {
+TEST(Engine, ShapesShareUnits) {
   Engine engine;
-  auto compile = [&](std::int64_t n) {
-    const std::vector<Layout> layouts(2, Layout::row_major(DType::f32, {n, n}));
-    engine.compile("ij,jk->ik", layouts);
+  CompileOptions options;
+  options.schedule =
+      "loop j 200; pack in1; loop i 60; pack in0; loop k 32; loop i 12; tile k vec 32, i unroll "
+      "12, j reduce";
+  auto compile = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
+    const std::vector<Layout> layouts{Layout::row_major(DType::f32, {m, k}),
+                                      Layout::row_major(DType::f32, {k, n})};
+    engine.compile("ij,jk->ik", layouts, options);
     return engine.statistics().units_compiled;
   };
-  const std::int64_t first = compile(1024);
-  EXPECT_EQ(compile(2048), first);  // a plan, no code
+  const std::int64_t first = compile(1200, 640, 800);
+  EXPECT_EQ(compile(2400, 960, 1600), first);  // a plan, no code
 }
 
 TEST(Engine, CacheIsBounded) {

@@ -1,6 +1,7 @@
 #include "lower/pack.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace einjit {
 namespace {
@@ -70,31 +71,31 @@ struct Packer {
     return -1;
   }
 
+  // Loops in the order of the source's strides, so that its pages and lines are visited once.
   Block copy(const Ref& packed, Order order) const {
-    std::vector<TileVar> vars;
-    std::vector<LoopSpec> loops;
+    std::vector<Label> labels = others;
+    if (panel >= 0) labels.push_back(panel);
+    labels.insert(labels.end(), reduced.begin(), reduced.end());
+    std::ranges::stable_sort(labels, std::greater{},
+                             [&](Label l) { return std::abs(source.strides[l].outer); });
     const Label contiguous = contiguous_label();
-    const Label transposed = contiguous != panel && panel >= 0 ? contiguous : -1;
-    auto add = [&](Label l, bool innermost) {
-      std::int64_t step = 1;
-      if (l == transposed)
-        step = target.lanes(contraction.dtype);
-      else if (innermost && transposed < 0)
-        step = panel >= 0 ? kCopyUnroll : target.lanes(contraction.dtype);
-      loops.push_back({l, step});
-      if (step == 1) return;
-      vars.push_back({l, panel < 0 ? Role::vec : Role::unroll, step});
-    };
-    for (Label l : others) add(l, panel < 0 && reduced.empty() && l == others.back());
-    if (panel >= 0) {
-      loops.push_back({panel, width});
-      vars.insert(vars.begin(), {panel, Role::vec, width});
-    }
-    for (Label l : reduced) add(l, l == reduced.back());
-    if (!loops.empty()) loops.front().order = order;
+    std::vector<TileVar> vars;
+    if (panel >= 0) vars.push_back({panel, Role::vec, width});
+    // The label of the tile beside the panel: the contiguous one, else the innermost.
+    const auto last =
+        std::ranges::find_if(labels.rbegin(), labels.rend(), [&](Label l) { return l != panel; });
+    const std::int64_t lanes = target.lanes(contraction.dtype);
+    if (contiguous >= 0 && contiguous != panel)
+      vars.push_back({contiguous, panel < 0 ? Role::vec : Role::unroll, lanes});
+    else if (last != labels.rend())
+      vars.push_back(
+          {*last, panel < 0 ? Role::vec : Role::unroll, panel < 0 ? lanes : kCopyUnroll});
     Block body{Node{Tile{packed, {source}, vars, Update::assign}}};
-    for (auto loop = loops.rbegin(); loop != loops.rend(); ++loop)
-      body = {Node{For{loop->label, loop->step, loop->order, std::move(body)}}};
+    for (auto l = labels.rbegin(); l != labels.rend(); ++l) {
+      const TileVar* var = find_var(vars, *l);
+      const Order how = *l == labels.front() ? order : Order::serial;
+      body = {Node{For{*l, var ? var->factor : 1, how, std::move(body)}}};
+    }
     return body;
   }
 };

@@ -166,8 +166,7 @@ class Planner {
     for (const PlanCall::Variant& variant : call.variants)
       if (variant.mask == mask && variant.is_first == is_first) return;
     UnitOfTile made = unit_of_tile(nest_, chains_[index], ranges, is_first, shape_);
-    call.variants.push_back(
-        {mask, is_first, std::move(made.unit), std::move(made.slots), {}});
+    call.variants.push_back({mask, is_first, std::move(made.unit), std::move(made.slots), {}});
   }
 
   const LoopNest& nest_;

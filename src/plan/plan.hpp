@@ -58,7 +58,9 @@ struct PlanCall {
 
 // Bit 0: beta is 0, the old output is not read. Bit 1: the output is not on a cache line, so that
 // stores cannot be streamed.
-inline int code_index(bool without_old, bool is_misaligned) { return without_old + 2 * is_misaligned; }
+inline int code_index(bool without_old, bool is_misaligned) {
+  return without_old + 2 * is_misaligned;
+}
 
 struct Plan {
   std::vector<PlanNode> nodes;

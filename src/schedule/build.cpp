@@ -191,7 +191,14 @@ class Builder {
     std::int64_t depth = 1;
     for (const LoopSpec& l : sum) depth *= l.step;
     const std::int64_t inner = std::max<std::int64_t>(target_.l2_bytes / 2 / (depth * item), 1);
-    const std::int64_t outer = std::max<std::int64_t>(target_.l3_bytes / 4 / (depth * item), 1);
+    // The outer side's block is used once by the whole inner side: if that is small, it need not be
+    // large.
+    const double inner_bytes =
+        element_count(c_, c_.in[vec_outer ? unroll : vec]) * static_cast<double>(item);
+    const std::int64_t cache = inner_bytes < static_cast<double>(target_.l2_bytes) / 4
+                                   ? target_.l2_bytes
+                                   : target_.l3_bytes / 4;
+    const std::int64_t outer = std::max<std::int64_t>(cache / (depth * item), 1);
     const auto vec_block = block(Side::vec, tile_.vec, vec, vec_outer ? outer : inner);
     const auto unroll_block = block(Side::unroll, tile_.unroll, unroll, vec_outer ? inner : outer);
     const auto& outside = vec_outer ? vec_block : unroll_block;
