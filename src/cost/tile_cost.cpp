@@ -16,7 +16,7 @@ constexpr double kLatencySlack = 1.5;   // accumulators beyond the latency, for 
 constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
 constexpr double kPackPerVector = 3.0;  // load, store and their misses, contiguous
-constexpr double kLoadTie = 0.08;       // of a load that hides behind FMAs: fewer are better
+constexpr double kLoadTie = 0.25;       // of a load that hides behind FMAs: fewer are better
 
 double extent(const Contraction& c, Label l) {
   return l < 0 ? 1 : static_cast<double>(c.extents[l]);

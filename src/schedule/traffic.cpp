@@ -15,7 +15,7 @@ constexpr std::int64_t kPage = 4096;
 constexpr double kTlbEntries = 64;
 constexpr double kPageMissCycles = 6;
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
-constexpr double kL3LineCycles = 6;
+constexpr double kL3LineCycles = 4;
 constexpr double kShortRun = 2;  // a line from DRAM that comes alone, against in a run
 constexpr double kRunLines = 3;  // lines that make a run
 
@@ -92,29 +92,42 @@ class Analysis {
   struct BoxLines {
     double lines, run_lines;
   };
-  BoxLines box_lines(const Stream& s, const Lengths& lengths) const {
-    double elements = 1, run = 1;
+  BoxLines box_lines(const Stream& s, std::size_t depth) const {
+    const Lengths& lengths = nest_.lengths[depth];
+    double elements = 1;
     for (Label l = 0; l < c_.label_count(); ++l)
       if (s.access->strides[l] != 0) elements *= static_cast<double>(lengths[l]);
     if (s.is_dense) return {std::ceil(elements / line_items()), kRunLines};
-    // Labels that continue the run: contiguous, then any whose stride is the run so far.
+    // The loop outside may go on where the box ends.
+    const double run = depth > 0 ? run_length(s, lengths, nest_.loops[depth - 1].label, depth)
+                                 : run_length(s, lengths, -1, depth);
+    const double partial = run >= elements || run <= 1 ? 0 : 0.5;
+    const double run_lines = std::max(run / line_items() + partial, 1.0);
+    return {std::max(elements / run * run_lines, elements / line_items()), run_lines};
+  }
+
+  // Elements in a row: those of contiguous labels, then of labels whose stride is the run so far.
+  double run_length(const Stream& s, const Lengths& lengths, Label outside,
+                    std::size_t depth) const {
+    double run = 1;
     for (bool grown = true; grown;) {
       grown = false;
-      for (Label l = 0; l < c_.label_count(); ++l)
-        if (lengths[l] > 1 && std::abs(static_cast<double>(s.access->strides[l])) == run) {
-          run *= static_cast<double>(lengths[l]);
-          grown = true;
-          break;
-        }
+      for (Label l = 0; l < c_.label_count(); ++l) {
+        const auto length =
+            static_cast<double>(l == outside ? nest_.lengths[depth - 1][l] : lengths[l]);
+        if (length <= 1 || std::abs(static_cast<double>(s.access->strides[l])) != run) continue;
+        run *= length;
+        grown = true;
+        break;
+      }
     }
-    run = std::min(run, elements);
-    const double run_lines = run <= 1 ? 1 : run / line_items() + (run == elements ? 0 : 0.5);
-    return {elements / run * std::max(run_lines, 1.0), std::max(run_lines, 1.0)};
+    return run;
   }
 
   // Bytes of cache a box takes; rows that fall into few sets take more.
-  double footprint(const Stream& s, const Lengths& lengths) const {
-    double bytes = box_lines(s, lengths).lines * static_cast<double>(target_.line_bytes);
+  double footprint(const Stream& s, std::size_t depth) const {
+    const Lengths& lengths = nest_.lengths[depth];
+    double bytes = box_lines(s, depth).lines * static_cast<double>(target_.line_bytes);
     if (s.is_dense) return bytes;
     for (Label l = 0; l < c_.label_count(); ++l) {
       const std::int64_t stride = std::abs(s.access->strides[l]) * size_of(c_.dtype);
@@ -126,7 +139,7 @@ class Analysis {
   double footprint_at(std::size_t depth) const {
     double bytes = 0;
     for (const Stream& s : streams_)
-      if (depth >= s.from) bytes += footprint(s, nest_.lengths[std::min(depth, s.to)]);
+      if (depth >= s.from) bytes += footprint(s, std::min(depth, s.to));
     return bytes;
   }
 
@@ -139,11 +152,12 @@ class Analysis {
 
   double lines_into(const Stream& s, double cache, bool counts_runs) const {
     const std::size_t depth = std::clamp(fitting_depth(cache), s.from, s.to);
-    const BoxLines box = box_lines(s, nest_.lengths[depth]);
+    const BoxLines box = box_lines(s, depth);
     double fetched = box.lines;
     if (counts_runs && box.run_lines < kRunLines)
       fetched *= 1 + (kShortRun - 1) * (kRunLines - box.run_lines) / (kRunLines - 1);
-    bool moved = false;
+    // A tile larger than the cache finds nothing of its last visit there.
+    bool moved = footprint_at(depth) > cache;
     for (std::size_t d = depth; d-- > 0;) {
       moved |= s.access->strides[nest_.loops[d].label] != 0;
       // Panels are made anew for every iteration outside; their lines are in the cache then.
