@@ -16,8 +16,9 @@ constexpr double kTlbEntries = 64;
 constexpr double kPageMissCycles = 6;
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
 constexpr double kL3LineCycles = 4;
-constexpr double kShortRun = 2;  // a line from DRAM that comes alone, against in a run
-constexpr double kRunLines = 3;  // lines that make a run
+constexpr double kShortRun = 3;         // a line from DRAM that comes alone, against in a run
+constexpr double kRunLines = 6;         // lines that make a run
+constexpr double kStreams = 16;         // rows in turn that a prefetcher follows
 
 using Lengths = std::vector<std::int64_t>;
 
@@ -154,8 +155,9 @@ class Analysis {
     const std::size_t depth = std::clamp(fitting_depth(cache), s.from, s.to);
     const BoxLines box = box_lines(s, depth);
     double fetched = box.lines;
-    if (counts_runs && box.run_lines < kRunLines)
-      fetched *= 1 + (kShortRun - 1) * (kRunLines - box.run_lines) / (kRunLines - 1);
+    const double run_lines = std::min(box.run_lines, visited_run_lines(s));
+    if (counts_runs && run_lines < kRunLines)
+      fetched *= 1 + (kShortRun - 1) * (kRunLines - run_lines) / (kRunLines - 1);
     // A tile larger than the cache finds nothing of its last visit there.
     bool moved = footprint_at(depth) > cache;
     for (std::size_t d = depth; d-- > 0;) {
@@ -165,6 +167,18 @@ class Analysis {
     }
     if (s.is_dense && depth <= s.from) return 0;
     return fetched;
+  }
+
+  // Lines read in a row as a tile visits them: one with many rows leaves each after its own run,
+  // whatever the loops outside do. (Copies into panels go along the rows.)
+  double visited_run_lines(const Stream& s) const {
+    if (s.is_dense || s.to < nest_.loops.size()) return kRunLines;
+    const Lengths& tile = nest_.lengths[s.to];
+    double elements = 1;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (s.access->strides[l] != 0) elements *= static_cast<double>(tile[l]);
+    const double run = run_length(s, tile, -1, s.to);
+    return elements / run <= kStreams ? kRunLines : std::max(run / line_items(), 1.0);
   }
 
   // The innermost box walks over pages; beyond the TLB's reach each costs a miss.
