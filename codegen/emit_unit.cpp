@@ -190,7 +190,8 @@ class TileEmitter {
     const Values pointers_before = box_.pointers;
     // Runs `count` steps from the current pointers.
     auto run_steps = [&](std::int64_t count, Values values) {
-      box_.lengths[reduced_[level]] = count;
+      // Only the innermost steps are at hand together, for blocks to be transposed.
+      box_.lengths[reduced_[level]] = innermost ? count : 1;
       if (innermost) {
         box_.push_scope();
         emit_steps(count, values);

@@ -86,6 +86,26 @@ TEST(Bind, OutputLayoutIsChecked) {
   EXPECT_FALSE(einjit::bind(expression, in, Layout{DType::f64, {4, 5}, {5, 1}}));
 }
 
+TEST(Bind, LayoutsThatAreNoneAreRefused) {
+  const Expression expression = value_or_throw(parse("ij->ij"));
+  auto binds = [&](Layout layout) {
+    return einjit::bind(expression, std::vector<Layout>{layout}).has_value();
+  };
+  constexpr std::int64_t kHuge = std::int64_t{1} << 40;
+  EXPECT_TRUE(binds({DType::f32, {3, 4}, {4, 1}}));
+  EXPECT_FALSE(binds({DType::f32, {3, 4}, {}}));
+  EXPECT_FALSE(binds({DType::f32, {3, -4}, {4, 1}}));
+  EXPECT_FALSE(binds({DType::f32, {kHuge, kHuge}, {0, 0}}));
+  EXPECT_FALSE(binds({DType::f32, {kHuge, 2}, {kHuge, 1}}));
+  EXPECT_FALSE(binds(Layout::row_major(DType::f32, {0, INT64_MAX})));
+  // 2^64 + 1 elements wrap to 1.
+  EXPECT_FALSE(binds(Layout::row_major(DType::f32, {274177, 67280421310721})));
+  const std::vector<Layout> vectors(3, Layout::row_major(DType::f32, {1 << 22}));
+  EXPECT_FALSE(einjit::bind(value_or_throw(parse("i,j,k->ijk")), vectors));
+  EXPECT_FALSE(einjit::bind(expression, std::vector<Layout>{Layout::row_major(DType::f32, {3, 4})},
+                            Layout{DType::f32, {3, 4}}));
+}
+
 TEST(Canonical, RenamedLabelsHaveOneKey) {
   EXPECT_EQ(contraction("ij,jk->ik", {{4, 5}, {5, 6}}).key(),
             contraction("xa,ab->xb", {{4, 5}, {5, 6}}).key());

@@ -1,5 +1,6 @@
 // Floors 8 and 9: the C++ API, the cache, threads, and what a call costs in allocations.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <atomic>
 #include <cmath>
@@ -295,6 +296,46 @@ TEST(Engine, GivenSchedules) {
   EXPECT_EQ(c, matmul(a, b, 30, 30, 30));
   options.schedule = "loop k 16";
   EXPECT_FALSE(engine.try_compile("ij,jk->ik", layouts, options));
+}
+
+TEST(Engine, GivenSchedulesGoByTheirLabels) {
+  Engine engine;
+  const std::vector<Layout> layouts(2, Layout::row_major(DType::f64, {30, 30}));
+  CompileOptions options;
+  options.schedule = "loop i 4; loop k 16; tile k vec 16, i unroll 4, j reduce";
+  EXPECT_TRUE(engine.try_compile("ij,jk->ik", layouts, options));
+  EXPECT_FALSE(engine.try_compile("ab,bc->ac", layouts, options));
+}
+
+// Blocks are transposed along the innermost sum only: nothing is read beyond the operand.
+TEST(Engine, UnrolledOuterSumsStayInBounds) {
+  Engine engine;
+  const std::vector<Layout> layouts{{DType::f32, {16, 20, 3}, {64, 1, 21}}};
+  CompileOptions options;
+  options.schedule = "tile i vec 16, k reduce 16, l reduce";
+  const Kernel kernel = engine.compile("ikl->i", layouts, options);
+  // The array ends where its page does; the next page is not there.
+  const std::size_t page = 4096;
+  const std::int64_t kSize = layouts[0].footprint();
+  auto* memory = static_cast<char*>(
+      mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  ASSERT_EQ(mprotect(memory + page, page, PROT_NONE), 0);
+  auto* a = reinterpret_cast<float*>(memory + page) - kSize;
+  std::fill_n(a, kSize, 1.0f);
+  float sums[16];
+  EXPECT_EQ(kernel(sums, a), Status::ok);
+  EXPECT_EQ(sums[15], 60);
+  munmap(memory, 2 * page);
+}
+
+TEST(Contract, AnyByteMayStandInTheText) {
+  const double one = 1;
+  double out = 0;
+  const Layout scalar = Layout::row_major(DType::f64, {});
+  EXPECT_THROW(contract(std::string_view("\0->", 3), TensorView<double>(&out, scalar),
+                        TensorView<const double>(&one, scalar)),
+               Error);
 }
 
 TEST(Engine, ManyLabelsAndOperands) {

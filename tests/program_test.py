@@ -72,6 +72,29 @@ class Program(unittest.TestCase):
         self.fails("eval", "ij", good, "-o", os.path.join(self.directory.name, "no", "out.npy"), says="cannot create")
         self.assertFalse(os.path.exists(out))
 
+    def test_special_files(self):
+        a = self.path("a.npy", np.arange(4.0))
+        target, link = self.path("target.npy"), self.path("link.npy")
+        open(target, "w").close()
+        os.symlink(target, link)
+        self.assertEqual(run("eval", "i", a, "-o", link).returncode, 0)
+        self.assertTrue(os.path.islink(link))
+        np.testing.assert_array_equal(np.load(target), np.arange(4.0))
+        self.assertEqual(run("eval", "i", a, "-o", "/dev/null").returncode, 0)
+        self.assertFalse(os.path.isfile("/dev/null"))
+        with open("/dev/full", "w") as full:
+            self.assertEqual(subprocess.run([PROGRAM, "eval", "i", a], stdout=full, stderr=subprocess.PIPE).returncode, 1)
+        out = self.path("out.npy")
+        piped = subprocess.run("%s eval i <(cat %s) -o %s" % (PROGRAM, a, out), shell=True, executable="/bin/bash")
+        self.assertEqual(piped.returncode, 0)
+        np.testing.assert_array_equal(np.load(out), np.arange(4.0))
+
+    def test_sizes_that_do_not_fit(self):
+        a, b = self.path("a.npy", np.ones(2**22, "f4")), self.path("b.npy", np.ones(2**21, "f4"))
+        self.fails("eval", "i,j,k->ijk", a, b, b, "-o", self.path("out.npy"), says="too many elements")
+        big = "x".join(["9223372036854775807"] * 3)
+        self.fails("explain", "abc", "--shape", big)
+
     def test_diagnostics(self):
         a, b = self.path("a.npy", np.ones((4, 5))), self.path("b.npy", np.ones((6, 7)))
         done = run("eval", "ij,jk->ik", a, b)

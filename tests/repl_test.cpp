@@ -139,6 +139,13 @@ TEST(Repl, Mistakes) {
   EXPECT_NE(error_of({":time"}), "no error");
   EXPECT_NE(error_of({"A = "}), "no error");
   EXPECT_NE(error_of({"("}), "no error");
+  EXPECT_NE(error_of({"->"}), "no error");
+  EXPECT_NE(error_of({"A = rand(2)", "->A"}), "no error");
+  EXPECT_NE(error_of({std::string(100000, '[').c_str()}), "no error");
+  std::string twice;
+  for (int i = 0; i < 20000; ++i) twice += "2*";
+  EXPECT_NE(error_of({(twice + "3").c_str()}), "no error");
+  EXPECT_NE(error_of({"B = reshape(ones(1), 274177, 67280421310721)"}), "no error");
   EXPECT_NE(error_of({"A = rand(2)", "transpose(A, 1, 0)"}), "no error");
 }
 

@@ -41,7 +41,8 @@ TEST(Schedule, MistakesAreNamed) {
     return valid ? std::string("no error") : valid.error().render();
   };
   EXPECT_EQ(error("loop x 4; tile k vec 16"),
-            "error: schedule: not a label of the contraction\n  loop x 4; tile k vec 16\n       ^");
+            "error: schedule: not a label of the contraction, which has i, k, j\n  loop x 4; tile "
+            "k vec 16\n       ^");
   EXPECT_NE(error("tile k vec"), "no error");
   EXPECT_NE(error("tile k vec 0"), "no error");
   EXPECT_NE(error(""), "no error");
@@ -51,6 +52,17 @@ TEST(Schedule, MistakesAreNamed) {
   EXPECT_NE(error("loop i 1; tile k vec 48, j unroll 32"), "no error");
   EXPECT_NE(error("pack in2; loop i 1; tile k vec 48, j reduce"), "no error");
   EXPECT_NE(error("pack in1; loop k 10; loop i 1; tile k vec 16, j reduce"), "no error");
+  // A vec label that is summed runs over more than a panel.
+  EXPECT_NE(error("pack in0; loop i 1; loop k 1; tile j vec 16"), "no error");
+  EXPECT_NE(error("loop i 4; loop i 8; loop k 16; tile k vec 16, i unroll 4, j reduce"),
+            "no error");
+  EXPECT_NE(error("loop i 4; loop k 16; tile i unroll 4, k vec 16, j reduce 4 chains 4294967296"),
+            "no error");
+  EXPECT_NE(error("tile i unroll 1024, k vec 1024, j reduce 64"), "no error");
+  EXPECT_NE(error("loop i 4; tile i unroll 4 chains 2, k vec 48, j reduce"), "no error");
+  std::string many = "loop i 32; ";
+  for (int l = 0; l < 40; ++l) many += "loop i 8 parallel; ";
+  EXPECT_NE(error((many + "loop i 1; tile k vec 48, j reduce").c_str()), "no error");
   EXPECT_EQ(error("loop i 1; tile k vec 48, j reduce"), "no error");
 }
 

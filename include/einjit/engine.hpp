@@ -89,6 +89,8 @@ class Engine {
   template <MdspanLike Out, MdspanLike... In>
   void contract(std::string_view expression, const Out& out, const In&... in) {
     CallKey key(expression);
+    static_assert(!std::is_const_v<std::remove_reference_t<decltype(*out.data_handle())>>,
+                  "the output must be writable");
     (key.add(out), ..., key.add(in));
     void* const operands[] = {const_cast<ElementOf<Out>*>(out.data_handle()),
                               const_cast<ElementOf<In>*>(in.data_handle())...};
@@ -125,12 +127,14 @@ class Engine {
       }
     }
     std::string_view bytes() const { return buffer_; }
+    std::size_t text_size() const { return text_size_; }
 
    private:
     void add_number(std::int64_t number) {
       buffer_.append(reinterpret_cast<const char*>(&number), sizeof number);
     }
     std::string& buffer_;
+    std::size_t text_size_;  // the expression comes first, then its size, then the layouts
   };
   Kernel find(const CallKey& key);
 

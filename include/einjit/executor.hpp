@@ -48,6 +48,6 @@ int available_threads();
 
 // What kernels run on unless told otherwise: a pool of EINJIT_THREADS threads, else of
 // available_threads(), made at first use. Small kernels are one piece and never reach it.
-const Executor& default_executor();
+const Executor& default_executor() noexcept;
 
 }  // namespace einjit

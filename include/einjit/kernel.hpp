@@ -57,6 +57,8 @@ class Kernel {
   }
   template <MdspanLike Out, MdspanLike... In>
   void run(const Scale& scale, const Out& out, const In&... in) const {
+    static_assert(!std::is_const_v<std::remove_reference_t<decltype(*out.data_handle())>>,
+                  "the output must be writable");
     check_count(1 + sizeof...(in));
     std::size_t operand = 0;
     (check_view(operand++, out), ..., check_view(operand++, in));

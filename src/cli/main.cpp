@@ -52,7 +52,7 @@ int run_program(std::vector<std::string> arguments) {
   explain_command->add_option("--schedule", explain.schedule,
                               "a schedule in place of the chosen one");
   explain_command->add_option("--target", explain.target,
-                              "native, x86-64-v2, x86-64-v3, x86-64-v4");
+                              "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64");
   explain_command->add_flag("--timings", explain.timings,
                             "compile, and print the time of each stage");
 
@@ -80,11 +80,16 @@ int run_program(std::vector<std::string> arguments) {
 
 int main(int argc, char** argv) {
   try {
-    return run_program({argv + 1, argv + argc});
+    const int status = run_program({argv + 1, argv + argc});
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return status;
+    fmt::print(stderr, "error: cannot write the output\n");
+    return 1;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "error: out of memory\n");
-  } catch (const std::exception& error) {
+  } catch (const einjit::Error& error) {
     fmt::print(stderr, "{}\n", error.what());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
   }
   return 1;
 }

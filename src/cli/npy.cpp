@@ -6,8 +6,10 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <optional>
+#include <sstream>
 
 #include "cli/tensor.hpp"
 
@@ -41,6 +43,7 @@ std::optional<Header> parse_header(std::string_view text) {
   const std::size_t quote = descr->find('\'', 1), close = shape->find(')');
   if (quote == std::string_view::npos || close == std::string_view::npos) return std::nullopt;
   header.descr = descr->substr(1, quote - 1);
+  if (!order->starts_with("True") && !order->starts_with("False")) return std::nullopt;
   header.is_fortran = order->starts_with("True");
   for (std::size_t p = 1; p < close;) {
     std::int64_t extent;
@@ -48,7 +51,10 @@ std::optional<Header> parse_header(std::string_view text) {
     if (error != std::errc() || extent < 0) return std::nullopt;
     header.extents.push_back(extent);
     p = static_cast<std::size_t>(end - shape->data());
+    const std::size_t number_end = p;
     while (p < close && ((*shape)[p] == ',' || (*shape)[p] == ' ')) ++p;
+    if (p < close && shape->substr(number_end, p - number_end).find(',') == std::string_view::npos)
+      return std::nullopt;
   }
   return header;
 }
@@ -65,8 +71,14 @@ Result<Tensor> load_npy(const std::string& path) {
   auto fail = [&](std::string why) {
     return std::unexpected(Diagnostic{fmt::format("{}: {}", path, why)});
   };
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(std::strerror(errno));
+  std::ifstream opened(path, std::ios::binary);
+  if (!opened) return fail(std::strerror(errno));
+  // A pipe cannot tell its size: it is read to its end first.
+  std::stringstream whole;
+  std::error_code error;
+  const bool is_file = std::filesystem::is_regular_file(path, error);
+  if (!is_file) whole << opened.rdbuf();
+  std::istream& file = is_file ? static_cast<std::istream&>(opened) : whole;
   char head[8];
   if (!file.read(head, 8) || std::memcmp(head, kMagic, 6) != 0) return fail("not a .npy file");
   const bool is_long = head[6] >= 2;
@@ -80,7 +92,9 @@ Result<Tensor> load_npy(const std::string& path) {
   const std::optional<Header> header = parse_header(text);
   if (!header) return fail("the header is damaged");
   const std::optional<DType> dtype = dtype_named(header->descr);
-  if (!dtype) return fail(fmt::format("type '{}' is not supported, f4 and f8 are", header->descr));
+  if (!dtype)
+    return fail(
+        fmt::format("type '{}' is not supported, little-endian f4 and f8 are", header->descr));
   std::int64_t count = 1;
   for (std::int64_t extent : header->extents)
     if (__builtin_mul_overflow(count, extent, &count) || count > (std::int64_t{1} << 48))
@@ -104,10 +118,17 @@ Result<void> save_npy(const std::string& path, const Tensor& tensor) {
                   tensor.dtype() == DType::f32 ? "<f4" : "<f8",
                   fmt::join(dense.layout.extents, ", "), dense.layout.rank() == 1 ? "," : "");
   header += std::string(63 - (header.size() + 10) % 64, ' ') + '\n';
-  const std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
+  // A link's target is replaced, not the link; what is no regular file (a device, a pipe) is
+  // written.
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::weakly_canonical(path, error);
+  const std::string target = error ? path : real.string();
+  const bool is_special =
+      std::filesystem::exists(target, error) && !std::filesystem::is_regular_file(target, error);
+  const std::string temporary = is_special ? target : fmt::format("{}.{}.tmp", target, getpid());
   auto fail = [&](std::string_view what) {
     const std::string why = std::strerror(errno);
-    std::remove(temporary.c_str());
+    if (!is_special) std::remove(temporary.c_str());
     return std::unexpected(Diagnostic{fmt::format("{}: cannot {}: {}", path, what, why)});
   };
   std::ofstream file(temporary, std::ios::binary);
@@ -119,7 +140,7 @@ Result<void> save_npy(const std::string& path, const Tensor& tensor) {
              dense.layout.element_count() * size_of(dense.dtype()));
   file.close();
   if (!file) return fail("write it");
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) return fail("rename it");
+  if (!is_special && std::rename(temporary.c_str(), target.c_str()) != 0) return fail("rename it");
   return {};
 }
 

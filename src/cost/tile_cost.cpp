@@ -18,8 +18,9 @@ constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
 constexpr double kPackPerVector = 3.0;  // load, store and their misses, contiguous
 constexpr double kLoadTie = 0.25;       // of a load that hides behind FMAs: fewer are better
 
+// Of an empty sum one step is counted: its stores remain.
 double extent(const Contraction& c, Label l) {
-  return l < 0 ? 1 : static_cast<double>(c.extents[l]);
+  return l < 0 ? 1 : std::max(1.0, static_cast<double>(c.extents[l]));
 }
 
 struct TileCost {

@@ -1,6 +1,7 @@
 #include "einjit/engine.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,10 +15,14 @@
 namespace einjit {
 namespace {
 
-// Everything beside the contraction that decides what code is made.
-std::string options_key(const CompileOptions& options) {
-  return fmt::format("{} {} {}", static_cast<int>(options.scaling),
-                     static_cast<int>(options.specialization), options.schedule);
+// Everything beside the contraction that decides what code is made. A given schedule speaks of the
+// labels by their names.
+std::string options_key(const CompileOptions& options, const Contraction& contraction) {
+  std::string key = fmt::format("{} {}", static_cast<int>(options.scaling),
+                                static_cast<int>(options.specialization));
+  if (!options.schedule.empty())
+    key += fmt::format(" {} {}", fmt::join(contraction.names, ","), options.schedule);
+  return key;
 }
 
 Layout output_layout(const Bound& bound, const CompileOptions& options) {
@@ -43,8 +48,11 @@ struct Engine::Impl {
 
   // The compiler is made when something must be compiled: opening LLVM takes milliseconds.
   UnitCompiler& units() {
-    std::call_once(units_once, [&] { compiler = make_unit_compiler(target); });
-    return *compiler;
+    std::call_once(units_once, [&] {
+      owned_compiler = make_unit_compiler(target);
+      compiler = owned_compiler.get();
+    });
+    return *owned_compiler;
   }
 
   Result<Kernel> kernel_for(const Expression& expression, std::span<const Layout> inputs,
@@ -58,7 +66,7 @@ struct Engine::Impl {
     state->output = output_layout(*bound, options);
     bool built = false;
     try {
-      state->executable = executables.get(whole.key() + '\n' + options_key(options), [&] {
+      state->executable = executables.get(whole.key() + '\n' + options_key(options, whole), [&] {
         built = true;
         auto made = build_executable(whole, target, options, units(), report);
         if (!made) throw Failure{made.error()};
@@ -66,7 +74,6 @@ struct Engine::Impl {
       });
     } catch (const Failure& failure) {
       Diagnostic diagnostic = failure.diagnostic;
-      if (diagnostic.expression.empty()) diagnostic.expression = expression.text;
       return std::unexpected(std::move(diagnostic));
     } catch (const std::exception& error) {
       return std::unexpected(
@@ -80,9 +87,10 @@ struct Engine::Impl {
 
   const Target target;
   std::once_flag units_once;
-  std::unique_ptr<UnitCompiler> compiler;
-  SingleFlightCache<Executable> executables;  // by canonical contraction
-  SingleFlightCache<Kernel> calls;            // by the raw text and layouts of one-shot calls
+  std::unique_ptr<UnitCompiler> owned_compiler;
+  std::atomic<UnitCompiler*> compiler = nullptr;  // for statistics(), at any time
+  SingleFlightCache<Executable> executables;      // by canonical contraction
+  SingleFlightCache<Kernel> calls;                // by the raw text and layouts of one-shot calls
   std::atomic<std::int64_t> plan_nanoseconds = 0;
 };
 
@@ -117,25 +125,26 @@ Engine::CallKey::CallKey(std::string_view expression)
     : buffer_([]() -> std::string& {
         thread_local std::string buffer;
         return buffer;
-      }()) {
+      }()),
+      text_size_(expression.size()) {
   buffer_.assign(expression);
-  buffer_.push_back('\0');
+  add_number(static_cast<std::int64_t>(text_size_));
 }
 
 Kernel Engine::find(const CallKey& key) {
   if (auto kernel = impl_->calls.find(key.bytes())) return *kernel;
   // The layouts stand in the key: output first.
   const std::string bytes(key.bytes());
-  const std::size_t text_end = bytes.find('\0');
-  const std::string_view text(bytes.data(), text_end);
+  const std::string_view text(bytes.data(), key.text_size());
+  const std::size_t first = key.text_size() + sizeof(std::int64_t);
   std::vector<Layout> layouts;
-  auto number = [&, at = text_end + 1]() mutable {
+  auto number = [&, at = first]() mutable {
     std::int64_t value;
     std::memcpy(&value, bytes.data() + at, sizeof value);
     at += sizeof value;
     return value;
   };
-  for (std::size_t read = text_end + 1; read < bytes.size();) {
+  for (std::size_t read = first; read < bytes.size();) {
     const std::int64_t head = number();
     Layout layout{static_cast<DType>(head >> 32)};
     const std::int64_t rank = head & 0xffffffff;
@@ -181,8 +190,8 @@ EngineStatistics Engine::statistics() const {
   statistics.misses = counts.misses;
   statistics.evictions = counts.evictions;
   statistics.plan_seconds = static_cast<double>(impl_->plan_nanoseconds) * 1e-9;
-  if (impl_->compiler) {
-    const UnitStatistics units = impl_->compiler->statistics();
+  if (const UnitCompiler* compiler = impl_->compiler) {
+    const UnitStatistics units = compiler->statistics();
     statistics.units_compiled = units.compiled;
     statistics.units_shared = units.found;
     statistics.code_bytes = units.code_bytes;

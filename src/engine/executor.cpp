@@ -64,12 +64,16 @@ Executor ThreadPool::executor() const {
   return arena_ ? Executor{&Arena::run, arena_.get()} : serial_executor;
 }
 
-const Executor& default_executor() {
+const Executor& default_executor() noexcept {
   // Never destroyed: kernels may run until the very end of the process.
-  static const Executor* executor = [] {
-    const char* given = std::getenv("EINJIT_THREADS");
-    static const auto* pool = new ThreadPool(given ? std::max(1, std::atoi(given)) : 0);
-    return new Executor(pool->executor());
+  static const Executor* executor = []() -> const Executor* {
+    try {
+      const char* given = std::getenv("EINJIT_THREADS");
+      const auto* pool = new ThreadPool(given ? std::max(1, std::atoi(given)) : 0);
+      return new Executor(pool->executor());
+    } catch (...) {
+      return &serial_executor;
+    }
   }();
   return *executor;
 }

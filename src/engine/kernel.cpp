@@ -23,6 +23,17 @@ bool run_step(const Executable& executable, const ExecutableStep& step, void* co
   return run(step.plan, pointers, scale, executor);
 }
 
+Status run_all_steps(const Executable& executable, void* const* operands, const Scale& scale,
+                     const Executor& executor) {
+  Arena::Lease workspace(Arena::of_this_thread(),
+                         static_cast<std::size_t>(executable.workspace_bytes));
+  if (!workspace.data()) return Status::out_of_memory;
+  for (const ExecutableStep& step : executable.steps)
+    if (!run_step(executable, step, operands, workspace.data(), &scale.alpha, executor))
+      return Status::out_of_memory;
+  return Status::ok;
+}
+
 }  // namespace
 
 Kernel::Kernel(std::shared_ptr<const KernelState> state) : state_(std::move(state)) {
@@ -35,14 +46,11 @@ Kernel::Kernel(std::shared_ptr<const KernelState> state) : state_(std::move(stat
 Status Kernel::run_steps(void* const* operands, const Scale& scale,
                          const Executor& executor) const noexcept {
   if (!state_) return Status::no_kernel;
-  const Executable& executable = *state_->executable;
-  Arena::Lease workspace(Arena::of_this_thread(),
-                         static_cast<std::size_t>(executable.workspace_bytes));
-  if (!workspace.data()) return Status::out_of_memory;
-  for (const ExecutableStep& step : executable.steps)
-    if (!run_step(executable, step, operands, workspace.data(), &scale.alpha, executor))
-      return Status::out_of_memory;
-  return Status::ok;
+  try {
+    return run_all_steps(*state_->executable, operands, scale, executor);
+  } catch (...) {  // what an executor or its threads could not get
+    return Status::out_of_memory;
+  }
 }
 
 std::span<const Layout> Kernel::inputs() const { return state_->inputs; }

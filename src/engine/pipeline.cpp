@@ -106,6 +106,11 @@ Result<std::shared_ptr<const Executable>> build_executable(const Contraction& ca
   if (!options.schedule.empty() && program.steps.size() > 1)
     return std::unexpected(Diagnostic{"a schedule can be given for expressions of one step only"});
   for (const Temporary& temporary : program.temporaries)
+    if (temporary.elements >= kMostTemporaryElements)
+      return std::unexpected(
+          Diagnostic{fmt::format("every order found needs a temporary of more than {:.2g} elements",
+                                 static_cast<double>(kMostTemporaryElements))});
+  for (const Temporary& temporary : program.temporaries)
     made->temporary_offsets.push_back(temporary.offset * size_of(canonical.dtype));
   made->workspace_bytes = program.workspace_elements * size_of(canonical.dtype);
   for (const Step& step : program.steps) {

@@ -2,11 +2,34 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "index_ir/contraction.hpp"
 
 namespace einjit {
 namespace {
+
+// No array is larger than this, in elements; sizes and offsets in bytes then fit 64 bits.
+constexpr std::int64_t kMostElements = std::int64_t{1} << 56;
+
+// What makes a layout no layout, or null.
+const char* defect_of(const Layout& layout) {
+  if (layout.strides.size() != layout.extents.size()) return "has not one stride an axis";
+  std::int64_t count = 1, span = 0;
+  for (std::size_t a = 0; a < layout.extents.size(); ++a) {
+    const std::int64_t extent = layout.extents[a], stride = layout.strides[a];
+    if (extent < 0) return "has a negative extent";
+    std::int64_t reach;
+    if (extent > kMostElements || __builtin_mul_overflow(extent, stride, &reach) ||
+        std::abs(reach) > kMostElements || (span += std::abs(reach)) > kMostElements)
+      return "spans too much memory";
+    // Empty arrays count as one element an empty axis, so that the rest is still bounded.
+    if (__builtin_mul_overflow(count, std::max<std::int64_t>(extent, 1), &count) ||
+        count > kMostElements)
+      return "has too many elements";
+  }
+  return nullptr;
+}
 
 // The label of an ellipsis axis counted from the right (0 is the last) follows the named ones.
 class Binder {
@@ -51,6 +74,8 @@ class Binder {
           {0, expression_.inputs.back().range.end});
     for (std::size_t k = 0; k < terms; ++k) {
       const Term& term = expression_.inputs[k];
+      if (const char* wrong = defect_of(inputs_[k]))
+        return fail(fmt::format("the layout of operand {} {}", k, wrong), term.range);
       const int extra = extra_axes(k);
       if (extra == 0 || (extra > 0 && term.ellipsis >= 0)) continue;
       return fail(
@@ -142,6 +167,11 @@ class Binder {
     Contraction& c = bound_.contraction;
     const std::vector<AxisLabel> axes = axes_of(term, ellipsis_axes_);
     for (const AxisLabel& axis : axes) bound_.output_extents.push_back(c.extents[axis.label]);
+    const std::vector<std::int64_t> no_strides(bound_.output_extents.size(), 0);
+    if (defect_of({c.dtype, bound_.output_extents, no_strides}))
+      return fail("the result has too many elements", term.range);
+    if (const char* wrong = output ? defect_of(*output) : nullptr)
+      return fail(fmt::format("the layout of the output {}", wrong), term.range);
     const Layout layout = output.value_or(Layout::row_major(c.dtype, bound_.output_extents));
     if (layout.dtype != c.dtype)
       return fail(fmt::format("the output is {} but the operands are {}", name_of(layout.dtype),

@@ -133,7 +133,7 @@ class Verifier {
           if (steps_[l][d] % steps_[l].back() != 0)
             return fail(fmt::format("pieces of '{}' do not start at panels", name(l)));
       if (whole == 0) continue;
-      // Panels are padded: their last piece counts as a whole one.
+      // Panels start at whole pieces.
       const std::int64_t start = (whole - 1) / piece * piece;
       last += outer == inner ? outer * (whole - 1)
                              : outer * start + inner * (std::min(piece, whole) - 1);

@@ -15,6 +15,12 @@ constexpr double kElementCost = 2.0;     // of moving an element, in vector mult
 constexpr double kStepSeconds = 100e-9;  // of one more kernel call
 constexpr int kMostFused = 8;            // operands of one loop nest
 
+// Sizes stop at kMostTemporaryElements, which no machine has: the program is refused then.
+std::int64_t bounded_product(std::int64_t a, std::int64_t b) {
+  return static_cast<std::int64_t>(
+      std::min(static_cast<__int128>(a) * b, static_cast<__int128>(kMostTemporaryElements)));
+}
+
 // One operand on its way: the number it goes by, and its strides.
 struct Tensor {
   int number;
@@ -93,7 +99,7 @@ class PathPlanner {
     std::int64_t stride = 1;
     for (auto l = kept.rbegin(); l != kept.rend(); ++l) {
       step.out.strides[*l] = stride;
-      stride *= c_.extents[*l];
+      stride = bounded_product(stride, c_.extents[*l]);
     }
     return step;
   }
@@ -130,7 +136,7 @@ class PathPlanner {
       step.result = program_.input_count + static_cast<int>(program_.temporaries.size());
       std::int64_t elements = 1;
       for (Label l = 0; l < c_.label_count(); ++l)
-        if (full.out.strides[l] != 0) elements *= c_.extents[l];
+        if (full.out.strides[l] != 0) elements = bounded_product(elements, c_.extents[l]);
       program_.temporaries.push_back({elements, 0});
       tensors_.push_back({step.result, full.out});
       alive_.push_back(static_cast<int>(tensors_.size()) - 1);

@@ -26,6 +26,9 @@ struct Step {
 };
 inline constexpr int kOutput = -1;
 
+// A temporary of so many elements is too large to be made.
+inline constexpr std::int64_t kMostTemporaryElements = std::int64_t{1} << 40;
+
 struct Temporary {
   std::int64_t elements = 0;
   std::int64_t offset =

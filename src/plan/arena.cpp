@@ -19,11 +19,17 @@ Arena& Arena::of_this_thread() {
 }
 
 char* Arena::allocate(std::size_t bytes) {
+  const bool is_unused = chunk_ == 0 && used_ == 0;
   for (; chunk_ < chunks_.size(); ++chunk_, used_ = 0) {
     if (chunks_[chunk_].size - used_ < bytes) continue;
     char* data = chunks_[chunk_].memory.get() + used_;
     used_ += bytes;
     return data;
+  }
+  // Nothing is leased: chunks too small for today's need go, so that scratch does not pile up.
+  if (is_unused) {
+    chunks_.clear();
+    chunk_ = 0;
   }
   // Large chunks sit on huge pages where the system has them: fewer TLB misses in packed panels.
   const bool large = bytes >= kHugePage;

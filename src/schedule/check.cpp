@@ -7,6 +7,9 @@
 namespace einjit {
 namespace {
 
+constexpr std::int64_t kLargestTile = 16384;  // what is emitted grows with it
+constexpr int kMostCuttingLoops = 32;         // a plan's mask has a bit for each, and for packing's
+
 class Checker {
  public:
   Checker(const Schedule& schedule, const Contraction& c)
@@ -34,6 +37,7 @@ class Checker {
 
   Result<void> check_tile() const {
     int vectors = 0;
+    std::int64_t elements = 1;
     for (const TileVar& var : schedule_.tile) {
       if (tile_var(var.label) != &var)
         return fail(fmt::format("label '{}' stands twice in the tile", name(var.label)));
@@ -42,7 +46,10 @@ class Checker {
         return fail(fmt::format("'{}' is an output label: it cannot be reduced", name(var.label)));
       if (var.role == Role::unroll && c_.is_reduced(var.label))
         return fail(fmt::format("'{}' is summed: its role is 'reduce' or 'vec'", name(var.label)));
-      if (var.factor > 4096 || var.chains > 64) return fail("a factor is unreasonably large");
+      if (var.factor > kLargestTile || (elements *= var.factor) > kLargestTile)
+        return fail(fmt::format("the tile has more than {} elements", kLargestTile));
+      if (var.chains > 1 && (var.role != Role::reduce || &var != &schedule_.tile.back()))
+        return fail("'chains' is for the last variable of the tile, if it is 'reduce'");
     }
     if (vectors > 1) return fail("at most one tile variable may be 'vec'");
     return {};
@@ -52,6 +59,11 @@ class Checker {
     if (loop.order == Order::parallel && c_.is_reduced(loop.label))
       return fail(fmt::format("'{}' is summed: its loop cannot be parallel", name(loop.label)));
     if (c_.extents[loop.label] == 0) return fail("a loop over an empty label");
+    if (loop.step > length_[loop.label] && length_[loop.label] < c_.extents[loop.label])
+      return fail(fmt::format("a step of {} where pieces of '{}' are {}", loop.step,
+                              name(loop.label), length_[loop.label]));
+    if (loop.step > 1 && ++cutting_loops_ > kMostCuttingLoops)
+      return fail(fmt::format("more than {} loops", kMostCuttingLoops));
     const TileVar* var = tile_var(loop.label);
     const bool panel = var && var->role != Role::reduce && is_packed_inside(loop.label);
     if (panel && loop.step % var->factor != 0)
@@ -74,6 +86,12 @@ class Checker {
     if (packed_ & 1u << pack.operand)
       return fail(fmt::format("in{} is packed twice", pack.operand));
     packed_ |= 1u << pack.operand;
+    // Panels are as wide as a tile; a vec label that is summed runs over its whole range.
+    for (const TileVar& var : schedule_.tile)
+      if (var.role == Role::vec && c_.is_reduced(var.label) &&
+          c_.in[pack.operand].strides[var.label] != 0)
+        return fail(fmt::format("in{} cannot be packed: '{}' is vec and summed", pack.operand,
+                                name(var.label)));
     return {};
   }
 
@@ -113,6 +131,7 @@ class Checker {
   const Contraction& c_;
   std::vector<std::int64_t> length_;
   unsigned packed_ = 0;
+  int cutting_loops_ = 0;
 };
 
 }  // namespace

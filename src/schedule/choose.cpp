@@ -36,17 +36,19 @@ std::vector<LoopPlan> plans_for(const Contraction& c, const Target& target,
 }  // namespace
 
 Choice choose_schedule(const Contraction& c, const Target& target) {
-  Choice best{{}, {}, HUGE_VAL};
+  Choice best;
+  double least = HUGE_VAL;  // cycles
   for (const RatedTile& rated : register_tiles(c, target)) {
-    if (rated.cycles > best.seconds) break;  // sorted: no later one can win
+    if (rated.cycles > least) break;  // sorted: no later one can win
     for (const LoopPlan& plan : plans_for(c, target, rated.tile)) {
       Schedule schedule = build_schedule(c, target, rated.tile, plan, rated.cycles);
       const double cycles = schedule_cycles(c, schedule, target, rated.cycles);
-      if (cycles < best.seconds) best = {std::move(schedule), rated.tile, cycles};
+      if (cycles >= least) continue;
+      least = cycles;
+      best = {std::move(schedule), rated.tile, 0};
     }
   }
-  best.seconds =
-      std::max(best.seconds / (target.cycles_per_ns * 1e9), predicted_seconds(c, target, 0));
+  best.seconds = std::max(least / (target.cycles_per_ns * 1e9), predicted_seconds(c, target, 0));
   return best;
 }
 

@@ -28,7 +28,8 @@ class Enumerator {
   std::vector<RatedTile> run() {
     consider_chains({});
     for (Label vec : kept_) enumerate_over_output(vec);
-    for (Label vec : reduced_) enumerate_over_sum(vec);
+    for (Label vec : reduced_)
+      if (c_.extents[vec] > 0) enumerate_over_sum(vec);
     std::vector<RatedTile> tiles;
     for (const auto& [labels, rated] : best_) tiles.push_back(rated);
     std::ranges::sort(tiles, {}, &RatedTile::cycles);

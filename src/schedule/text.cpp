@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -92,7 +93,9 @@ class ScheduleParser {
   Result<Label> parse_label() {
     const std::string_view word = take();
     const auto it = std::ranges::find(contraction_.names, word);
-    if (it == contraction_.names.end()) return fail("not a label of the contraction");
+    if (it == contraction_.names.end())
+      return fail(fmt::format("not a label of the contraction, which has {}",
+                              fmt::join(contraction_.names, ", ")));
     return static_cast<Label>(it - contraction_.names.begin());
   }
 
@@ -159,6 +162,7 @@ class ScheduleParser {
         take();
         Result<std::int64_t> chains = parse_number();
         if (!chains) return std::unexpected(chains.error());
+        if (*chains > 64) return fail("at most 64 chains");
         var.chains = static_cast<int>(*chains);
       }
       schedule_.tile.push_back(var);

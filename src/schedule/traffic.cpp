@@ -16,9 +16,9 @@ constexpr double kTlbEntries = 64;
 constexpr double kPageMissCycles = 6;
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
 constexpr double kL3LineCycles = 4;
-constexpr double kShortRun = 3;         // a line from DRAM that comes alone, against in a run
-constexpr double kRunLines = 6;         // lines that make a run
-constexpr double kStreams = 16;         // rows in turn that a prefetcher follows
+constexpr double kShortRun = 3;  // a line from DRAM that comes alone, against in a run
+constexpr double kRunLines = 6;  // lines that make a run
+constexpr double kStreams = 16;  // rows in turn that a prefetcher follows
 
 using Lengths = std::vector<std::int64_t>;
 

@@ -6,6 +6,14 @@
 #include <algorithm>
 
 namespace einjit {
+namespace {
+
+// Layouts may hold any numbers; binding refuses those whose sizes do not fit 64 bits.
+std::int64_t wrapping_product(std::int64_t a, std::int64_t b) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b));
+}
+
+}  // namespace
 
 Layout Layout::row_major(DType dtype, std::vector<std::int64_t> extents) {
   Layout layout{dtype, std::move(extents)};
@@ -13,7 +21,7 @@ Layout Layout::row_major(DType dtype, std::vector<std::int64_t> extents) {
   std::int64_t stride = 1;
   for (std::size_t a = layout.extents.size(); a-- > 0;) {
     layout.strides[a] = stride;
-    stride *= std::max<std::int64_t>(layout.extents[a], 1);
+    stride = wrapping_product(stride, std::max<std::int64_t>(layout.extents[a], 1));
   }
   return layout;
 }
@@ -23,14 +31,14 @@ Layout Layout::column_major(DType dtype, std::vector<std::int64_t> extents) {
   std::int64_t stride = 1;
   for (std::int64_t extent : layout.extents) {
     layout.strides.push_back(stride);
-    stride *= std::max<std::int64_t>(extent, 1);
+    stride = wrapping_product(stride, std::max<std::int64_t>(extent, 1));
   }
   return layout;
 }
 
 std::int64_t Layout::element_count() const {
   std::int64_t count = 1;
-  for (std::int64_t extent : extents) count *= extent;
+  for (std::int64_t extent : extents) count = wrapping_product(count, extent);
   return count;
 }
 

@@ -132,8 +132,8 @@ CallResult reshape(const Arguments& a, CallContext) {
       open = e;
     else if (*e < 0)
       fail("reshape: an extent is negative");
-    else
-      known *= *e;
+    else if (__builtin_mul_overflow(known, *e, &known))
+      fail("reshape: the extents are too large");
   }
   const std::int64_t count = tensor.layout.element_count();
   if (open != extents.end() && known > 0 && count % known == 0) known *= * open = count / known;
@@ -278,6 +278,7 @@ struct LiteralParser {
   }
   void read_list(std::size_t depth) {
     ++at;
+    if (depth > 32) bad("lists nested too deep");
     std::int64_t count = 0;
     const bool first = depth == extents.size();
     if (first && !values.empty()) bad("a number is missing here");

@@ -12,6 +12,8 @@
 namespace einjit {
 namespace {
 
+constexpr int kDeepest = 100;  // values in values
+
 // "'x' is no tensor", with a hint at what is.
 [[noreturn]] void unknown_name(const std::string& name) {
   throw Error({fmt::format("there is no tensor '{}'", name),
@@ -71,6 +73,13 @@ Tensor Repl::tensor_value(const std::string& text) {
 }
 
 Repl::Value Repl::evaluate_value(const std::string& given) {
+  // Values nest in values; a line cannot ask for more stack than there is.
+  struct Depth {
+    int& depth;
+    explicit Depth(int& d) : depth(d) { ++depth; }
+    ~Depth() { --depth; }
+  } depth(depth_);
+  if (depth_ > kDeepest) throw Error({"the value is nested too deep"});
   const std::string text = trimmed(given);
   if (text.empty()) throw Error({"a value is missing"});
   if (tensors_.contains(text)) return {tensors_.at(text), ""};
@@ -112,7 +121,7 @@ std::optional<Repl::Value> Repl::evaluate_einsum(const std::string& text, double
   const std::size_t terms = count_terms(text);
   const bool looks_like_one = text.find("->") != std::string::npos || terms > 1 || words.size() > 1;
   if (!looks_like_one) return std::nullopt;
-  if (words.size() < terms + (text.starts_with("->") ? 0 : 1) && words.size() <= terms)
+  if (words.size() <= terms)
     throw Error({fmt::format("the expression has {} term{}: name as many tensors after it", terms,
                              terms == 1 ? "" : "s"),
                  text,
@@ -133,7 +142,7 @@ const Repl::Last& Repl::last() const {
 }
 
 std::string Repl::schedule_key(const Last& of) {
-  std::string key = of.expression;
+  std::string key = of.expression + (of.scale.alpha != 1 ? " scaled" : "");
   for (const Tensor& operand : of.operands) key += '\n' + operand.layout.to_string();
   return key;
 }

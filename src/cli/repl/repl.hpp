@@ -55,6 +55,7 @@ class Repl {
   std::optional<Last> last_;
   DType dtype_ = DType::f64;
   std::uint64_t seed_ = 0;
+  int depth_ = 0;  // of the value being evaluated
   bool is_done_ = false;
 };
 
