@@ -11,8 +11,10 @@ constexpr double kChunkCycles = 60e3;      // the least work of a parallel piece
 constexpr std::int64_t kMostChunks = 32;
 constexpr std::int64_t kChunkBytes = 4096;  // the least run of a piece along a contiguous label
 constexpr double kStreamCaches = 4;         // an output of so many L2s is written past the caches
-constexpr std::int64_t kSumBlock = 8;  // rows summed at once when each lies on pages of its own
-constexpr std::int64_t kRun = 32;      // elements read in a row where a block can choose
+constexpr std::int64_t kSumBlock = 8;    // rows summed at once when each lies on pages of its own
+constexpr std::int64_t kRun = 32;        // elements read in a row where a block can choose
+constexpr std::int64_t kWholeRun = 128;  // contiguous labels up to this are not cut
+constexpr std::int64_t kLongRun = 1024;  // elements; longer rows gain nothing
 
 class Builder {
  public:
@@ -117,7 +119,7 @@ class Builder {
   int vec_operand() const { return c_.in[0].strides[tile_.vec] != 0 ? 0 : 1; }
 
   // A block of a side: about `most` elements. One tile first, then enough of the labels that are
-  // contiguous in the operand or the output for lines to be used whole, then the tile's label, then
+  // contiguous in the output or the operand for rows to be long, then the tile's label, then
   // the others by rising output stride.
   std::vector<LoopSpec> block(Side side, Label first, int operand, std::int64_t most) const {
     std::vector<Label> labels;
@@ -126,12 +128,31 @@ class Builder {
       if (!c_.is_reduced(l) && side_of(l) == side && l != first) labels.push_back(l);
     std::vector<LoopSpec> loops;
     for (Label l : labels) loops.push_back({l, std::min(tile_step(l), c_.extents[l])});
-    for (LoopSpec& l : loops) {
-      if (c_.in[operand].strides[l.label] == 1 || c_.out.strides[l.label] == 1)
-        grow(loops, l, kRun, most);
-    }
+    for (LoopSpec& l : loops)
+      if (c_.out.strides[l.label] == 1) grow(loops, l, run_target(l.label), most);
+    grow_run(loops, c_.in[operand], most);
     for (LoopSpec& l : loops) grow(loops, l, c_.extents[l.label], most);
     return loops;
+  }
+
+  std::int64_t run_target(Label l) const {
+    return c_.extents[l] <= kWholeRun ? c_.extents[l] : kRun;
+  }
+
+  // Grows the labels along which the operand is contiguous, the next where the last is whole, until
+  // rows are long.
+  void grow_run(std::vector<LoopSpec>& loops, const Access& a, std::int64_t most) const {
+    std::int64_t run = 1;
+    for (bool grown = true; grown && run < kLongRun;) {
+      grown = false;
+      for (LoopSpec& l : loops) {
+        if (a.strides[l.label] != run || c_.extents[l.label] == 1) continue;
+        grow(loops, l, run_target(l.label), most);
+        grown = l.step >= c_.extents[l.label];
+        run *= l.step;
+        break;
+      }
+    }
   }
 
   // Makes the label's step as large as `target` and the block's size allow, in even whole tiles.
@@ -190,7 +211,7 @@ class Builder {
     const std::vector<LoopSpec> sum = sum_block(sum_length());
     std::int64_t depth = 1;
     for (const LoopSpec& l : sum) depth *= l.step;
-    const std::int64_t inner = std::max<std::int64_t>(target_.l2_bytes / 2 / (depth * item), 1);
+    const std::int64_t inner = std::max<std::int64_t>(target_.l2_bytes * 3 / 8 / (depth * item), 1);
     // The outer side's block is used once by the whole inner side: if that is small, it need not be
     // large.
     const double inner_bytes =

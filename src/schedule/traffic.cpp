@@ -9,10 +9,10 @@
 namespace einjit {
 namespace {
 
-constexpr double kFill = 0.7;    // of a cache that is of use to its streams
+constexpr double kFill = 0.85;   // of a cache that is of use to its streams
 constexpr double kConflict = 8;  // a stream whose rows fall into one set
 constexpr std::int64_t kPage = 4096;
-constexpr double kTlbEntries = 64;
+constexpr double kTlbEntries = 32;  // left for one stream
 constexpr double kPageMissCycles = 6;
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
 constexpr double kL3LineCycles = 4;
