@@ -141,9 +141,11 @@ struct TileCost {
     if (any_reduced) {
       const double waits = vec_is_reduced() ? 1.0 : 1.0 / tile.chains;
       step = std::max(step, kLatencySlack * target.fma_latency * waits);
-      step += kLoopOverhead / static_cast<double>(tile.steps);
+      if (extent(c, innermost()) > static_cast<double>(tile.steps) || vec_is_reduced())
+        step += kLoopOverhead / static_cast<double>(tile.steps);
     }
-    return tiles * (steps * step + stores() + kTileOverhead) + packing();
+    const double merges = (tile.chains - 1) * sums / target.fma_per_cycle;
+    return tiles * (steps * step + merges + stores() + kTileOverhead) + packing();
   }
 };
 

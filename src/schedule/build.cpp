@@ -24,12 +24,25 @@ class Builder {
 
   Schedule run() {
     tile_.packed ? add_blocked_loops() : add_plain_loops();
+    if (cycles_ > kParallelCycles) make_some_parallel();
     add_tile();
     add_hints();
     return std::move(schedule_);
   }
 
  private:
+  // Large work that no rule has cut for threads yet: the outermost loop over an output label.
+  void make_some_parallel() {
+    LoopSpec* outermost = nullptr;
+    for (auto& item : schedule_.outer) {
+      auto* loop = std::get_if<LoopSpec>(&item);
+      if (!loop) continue;
+      if (loop->order == Order::parallel) return;
+      if (!outermost && !c_.is_reduced(loop->label)) outermost = loop;
+    }
+    if (outermost) outermost->order = Order::parallel;
+  }
+
   bool is_in_tile(Label l) const {
     return l == tile_.vec || l == tile_.unroll || l == tile_.unroll2;
   }

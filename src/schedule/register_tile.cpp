@@ -7,6 +7,7 @@
 namespace einjit {
 namespace {
 
+constexpr std::int64_t kShortSum = 16;
 constexpr double kLeastPacked = 2000;  // multiply-adds
 constexpr std::size_t kMostTiles = 40;
 constexpr std::int64_t kMostUnrolled = 64;  // multiply-adds in the body of a loop of many steps
@@ -62,6 +63,13 @@ class Enumerator {
     for (int chains : {2, 4, 8})
       if (length >= 2 * chains) {
         tile.steps = tile.chains = chains;
+        consider(tile);
+      }
+    // A short sum needs no loop.
+    if (length <= kShortSum)
+      for (int chains : {1, 2}) {
+        tile.steps = length;
+        tile.chains = chains;
         consider(tile);
       }
     tile.chains = 1;
