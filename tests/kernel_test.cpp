@@ -128,6 +128,26 @@ TEST(Kernel, RunsAllocateNothing) {
   }
 }
 
+TEST(Kernel, ScratchOfTheCallers) {
+  const Kernel kernels[] = {
+      compile<float>("ij,jk->ik", {{8, 8}, {8, 8}}),
+      compile<float>("ij,jk->ik", {{600, 600}, {600, 600}}),
+      compile<float>("ij,jk,kl,lm->im", {{60, 50}, {50, 40}, {40, 30}, {30, 20}})};
+  std::vector<float> a(600 * 600, 1), c(600 * 600), d(600 * 600);
+  for (const Kernel& kernel : kernels) {
+    void* const own[] = {c.data(), a.data(), a.data(), a.data(), a.data()};
+    void* const given[] = {d.data(), a.data(), a.data(), a.data(), a.data()};
+    ASSERT_EQ(kernel.run(own), Status::ok);
+    std::vector<std::byte> scratch(kernel.scratch_bytes() + 1);
+    const std::span<std::byte> odd(scratch.data() + 1, kernel.scratch_bytes());
+    ASSERT_EQ(kernel.run(given, {}, &serial_executor, odd), Status::ok);
+    EXPECT_EQ(c, d);
+    if (kernel.scratch_bytes() > 0) {
+      EXPECT_EQ(kernel.run(given, {}, &serial_executor, odd.first(100)), Status::out_of_memory);
+    }
+  }
+}
+
 TEST(Contract, HitsAllocateNothing) {
   const std::vector<double> a{1, 2, 3, 4, 5, 6};
   double sum = 0;

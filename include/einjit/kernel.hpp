@@ -1,6 +1,7 @@
 // A compiled contraction: cheap to copy, callable from many threads at once.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,14 +33,16 @@ class Kernel {
   // Unchecked. `operands` are pointers to element (0, 0, ...) of the output, then of each input, of
   // the layouts compiled for. The output may not overlap an input. Allocates nothing once this
   // thread's scratch has grown to what the kernel needs.
-  // The executor runs the pieces of large kernels; by default default_executor().
-  Status run(void* const* operands, const Scale& scale = {},
-             const Executor* executor = nullptr) const noexcept {
+  // The executor runs the pieces of large kernels; by default default_executor(). With `scratch`,
+  // of at least scratch_bytes(), the calling thread takes its scratch there instead of from its
+  // own.
+  Status run(void* const* operands, const Scale& scale = {}, const Executor* executor = nullptr,
+             std::span<std::byte> scratch = {}) const noexcept {
     if (direct_) {
       direct_(reinterpret_cast<char* const*>(operands), slots_, &scale.alpha);
       return Status::ok;
     }
-    return run_steps(operands, scale, executor ? *executor : default_executor());
+    return run_steps(operands, scale, executor ? *executor : default_executor(), scratch);
   }
 
   // Unchecked, pointers as arguments: kernel(out, a, b).
@@ -70,15 +73,17 @@ class Kernel {
   // The layouts compiled for: inputs, and the output's.
   std::span<const Layout> inputs() const;
   const Layout& output() const;
-  // Scratch for temporaries between steps, bytes.
+  // Scratch a run takes on the calling thread, bytes.
+  std::size_t scratch_bytes() const;
+  // The part of it for temporaries between steps, bytes.
   std::int64_t workspace_bytes() const;
   std::int64_t flop_count() const;
 
  private:
   using Direct = void (*)(char* const*, const std::int64_t*, const double*);
 
-  Status run_steps(void* const* operands, const Scale& scale,
-                   const Executor& executor) const noexcept;
+  Status run_steps(void* const* operands, const Scale& scale, const Executor& executor,
+                   std::span<std::byte> scratch) const noexcept;
   const Layout& operand(std::size_t number) const;
   void check_count(std::size_t operands) const;
   [[noreturn]] void fail(std::size_t operand, const Layout& given) const;

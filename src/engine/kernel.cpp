@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "engine/executable.hpp"
 #include "plan/arena.hpp"
 
@@ -11,7 +13,7 @@ namespace {
 constexpr std::size_t kMostOperands = 32;  // of one step
 
 bool run_step(const Executable& executable, const ExecutableStep& step, void* const* operands,
-              char* workspace, const double* scale, const Executor& executor) {
+              char* workspace, const double* scale, const Executor& executor, Arena& arena) {
   char* pointers[kMostOperands];
   for (std::size_t o = 0; o < step.operands.size(); ++o) {
     const int number = step.operands[o];
@@ -20,16 +22,15 @@ bool run_step(const Executable& executable, const ExecutableStep& step, void* co
             ? static_cast<char*>(operands[number])
             : workspace + executable.temporary_offsets[number - Executable::kFirstTemporary];
   }
-  return run(step.plan, pointers, scale, executor);
+  return run(step.plan, pointers, scale, executor, arena);
 }
 
 Status run_all_steps(const Executable& executable, void* const* operands, const Scale& scale,
-                     const Executor& executor) {
-  Arena::Lease workspace(Arena::of_this_thread(),
-                         static_cast<std::size_t>(executable.workspace_bytes));
+                     const Executor& executor, Arena& arena) {
+  Arena::Lease workspace(arena, static_cast<std::size_t>(executable.workspace_bytes));
   if (!workspace.data()) return Status::out_of_memory;
   for (const ExecutableStep& step : executable.steps)
-    if (!run_step(executable, step, operands, workspace.data(), &scale.alpha, executor))
+    if (!run_step(executable, step, operands, workspace.data(), &scale.alpha, executor, arena))
       return Status::out_of_memory;
   return Status::ok;
 }
@@ -43,14 +44,25 @@ Kernel::Kernel(std::shared_ptr<const KernelState> state) : state_(std::move(stat
   }
 }
 
-Status Kernel::run_steps(void* const* operands, const Scale& scale,
-                         const Executor& executor) const noexcept {
+Status Kernel::run_steps(void* const* operands, const Scale& scale, const Executor& executor,
+                         std::span<std::byte> scratch) const noexcept {
   if (!state_) return Status::no_kernel;
   try {
-    return run_all_steps(*state_->executable, operands, scale, executor);
+    Arena given(scratch);
+    return run_all_steps(*state_->executable, operands, scale, executor,
+                         scratch.data() ? given : Arena::of_this_thread());
   } catch (...) {  // what an executor or its threads could not get
     return Status::out_of_memory;
   }
+}
+
+std::size_t Kernel::scratch_bytes() const {
+  const Executable& executable = *state_->executable;
+  if (direct_) return 0;
+  std::size_t most = 0;
+  for (const ExecutableStep& step : executable.steps) most = std::max(most, arena_bytes(step.plan));
+  // One line more, for memory that does not begin on one.
+  return most + Arena::rounded(static_cast<std::size_t>(executable.workspace_bytes)) + Arena::kLine;
 }
 
 std::span<const Layout> Kernel::inputs() const { return state_->inputs; }

@@ -7,7 +7,6 @@
 
 namespace einjit {
 namespace {
-constexpr std::size_t kLine = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 }  // namespace
 
@@ -18,7 +17,25 @@ Arena& Arena::of_this_thread() {
   return arena;
 }
 
+Arena::Arena(std::span<std::byte> memory) {
+  void* start = memory.data();
+  std::size_t size = memory.size();
+  // Too little for a line: every lease of some bytes fails.
+  static std::byte nothing[kLine];
+  fixed_ = start && std::align(kLine, 1, start, size) ? static_cast<char*>(start)
+                                                      : reinterpret_cast<char*>(nothing);
+  fixed_size_ = fixed_ == reinterpret_cast<char*>(nothing) ? 0 : size;
+}
+
+char* Arena::allocate_fixed(std::size_t bytes) {
+  if (fixed_size_ - used_ < bytes) return nullptr;
+  char* data = fixed_ + used_;
+  used_ += bytes;
+  return data;
+}
+
 char* Arena::allocate(std::size_t bytes) {
+  if (fixed_) return allocate_fixed(bytes);
   const bool is_unused = chunk_ == 0 && used_ == 0;
   for (; chunk_ < chunks_.size(); ++chunk_, used_ = 0) {
     if (chunks_[chunk_].size - used_ < bytes) continue;
@@ -47,7 +64,7 @@ Arena::Lease::Lease(Arena& arena, std::size_t bytes)
     : arena_(arena),
       chunk_(arena.chunk_),
       used_(arena.used_),
-      data_(arena.allocate((bytes + kLine - 1) / kLine * kLine)) {}
+      data_(arena.allocate(rounded(bytes))) {}
 
 Arena::Lease::~Lease() {
   arena_.chunk_ = chunk_;

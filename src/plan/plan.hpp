@@ -13,6 +13,7 @@
 
 #include "einjit/executor.hpp"
 #include "loop_ir/loop_nest.hpp"
+#include "plan/arena.hpp"
 #include "unit/unit.hpp"
 
 namespace einjit {
@@ -77,7 +78,12 @@ struct Plan {
 Plan make_plan(const LoopNest& nest, UnitShape shape);
 void load_units(Plan& plan, UnitProvider& provider);
 
-// False if there was no memory for scratch; the output's contents are then undefined.
-bool run(const Plan& plan, char* const* operands, const double* scale, const Executor& executor);
+// False if there was no memory for scratch; the output's contents are then undefined. The calling
+// thread's scratch comes from `arena`, that of an executor's other threads from their own.
+bool run(const Plan& plan, char* const* operands, const double* scale, const Executor& executor,
+         Arena& arena);
+
+// The most bytes a run takes of the arena.
+std::size_t arena_bytes(const Plan& plan);
 
 }  // namespace einjit

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "plan/arena.hpp"
 #include "plan/plan.hpp"
@@ -17,6 +18,8 @@ struct Run {
   const Plan& plan;
   const double* scale;
   const Executor& executor;
+  Arena& arena;  // of the calling thread
+  std::thread::id caller = std::this_thread::get_id();
   int code;  // code_index of this run
   std::atomic<bool> failed = false;
 };
@@ -27,6 +30,7 @@ struct State {
   char** bases;  // per buffer: the element at lo = 0 of all labels
   std::uint64_t mask = 0;
   bool in_parallel = false;
+  Arena* arena = nullptr;  // for this worker's scratch
 };
 
 std::size_t state_bytes(const Plan& plan) {
@@ -103,7 +107,9 @@ void walk_parallel(Run& run, int at, State& state) {
     auto& [run, at, outer] = *static_cast<Argument*>(data);
     const PlanNode& node = run.plan.nodes[at];
     const std::size_t bytes = state_bytes(run.plan);
-    Arena::Lease memory(Arena::of_this_thread(), bytes);
+    const bool is_caller = std::this_thread::get_id() == run.caller;
+    Arena& arena = is_caller ? run.arena : Arena::of_this_thread();
+    Arena::Lease memory(arena, bytes);
     if (!memory.data()) {
       run.failed = true;
       return;
@@ -112,6 +118,7 @@ void walk_parallel(Run& run, int at, State& state) {
     std::memcpy(memory.data(), outer.ranges, bytes);
     state.mask = outer.mask;
     state.in_parallel = true;
+    state.arena = &arena;
     const LabelRange whole = outer.ranges[node.label];
     const std::int64_t p = piece * node.step;
     walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p)});
@@ -122,7 +129,7 @@ void walk_parallel(Run& run, int at, State& state) {
 
 void walk_scratch(Run& run, int at, State& state) {
   const PlanNode& node = run.plan.nodes[at];
-  Arena::Lease memory(Arena::of_this_thread(), run.plan.scratch_bytes[node.index]);
+  Arena::Lease memory(*state.arena, run.plan.scratch_bytes[node.index]);
   if (!memory.data()) {
     run.failed = true;
     return;
@@ -160,12 +167,27 @@ void walk(Run& run, int begin, int end, State& state) {
 
 }  // namespace
 
-bool run(const Plan& plan, char* const* operands, const double* scale, const Executor& executor) {
+std::size_t arena_bytes(const Plan& plan) {
+  // The state, a parallel piece's, and all scratch at once.
+  std::size_t bytes = 2 * Arena::rounded(state_bytes(plan));
+  for (std::int64_t scratch : plan.scratch_bytes)
+    bytes += Arena::rounded(static_cast<std::size_t>(scratch));
+  return bytes;
+}
+
+bool run(const Plan& plan, char* const* operands, const double* scale, const Executor& executor,
+         Arena& arena) {
   const bool is_misaligned = reinterpret_cast<std::uintptr_t>(operands[0]) % kLine != 0;
-  Run run{plan, scale, executor, code_index(scale[1] == 0, is_misaligned)};
-  Arena::Lease memory(Arena::of_this_thread(), state_bytes(plan));
+  Run run{plan,
+          scale,
+          executor,
+          arena,
+          std::this_thread::get_id(),
+          code_index(scale[1] == 0, is_misaligned)};
+  Arena::Lease memory(arena, state_bytes(plan));
   if (!memory.data()) return false;
   State state = state_in(plan, memory.data());
+  state.arena = &arena;
   for (std::size_t l = 0; l < plan.extents.size(); ++l) state.ranges[l] = {0, plan.extents[l]};
   std::copy(operands, operands + plan.operand_count, state.bases);
   std::fill_n(state.bases + plan.operand_count, plan.scratch_bytes.size(), nullptr);
