@@ -99,9 +99,11 @@ llvm::Value* Box::addresses(int operand, const UnitRef& ref, const Point& point)
 // Loads a point's piece; the operand is strided (or contiguous) along the vec variable.
 llvm::Value* Box::load_raw(int operand, const UnitRef& ref, const Point& point) {
   const Piece& piece = point.piece;
-  if (piece.width == 1 || ref.var_strides[static_cast<std::size_t>(vec_var_)].is(1))
-    return load_vector(address(operand, ref, point.at, piece.offset), piece.active, piece.width,
-                       ref.padded);
+  if (piece.width == 1 || ref.var_strides[static_cast<std::size_t>(vec_var_)].is(1)) {
+    llvm::Value* from = address(operand, ref, point.at, piece.offset);
+    if (piece.width > 1) ask_ahead(ref, from);
+    return load_vector(from, piece.active, piece.width, ref.padded);
+  }
   auto* type = type_of(piece);
   return frame_.builder().CreateMaskedGather(type, addresses(operand, ref, point), align_,
                                              mask_of(piece.active, piece.width),
@@ -148,9 +150,11 @@ void Box::load_transposed(int input, const Point& point, int var) {
   const int count = static_cast<int>(std::min<std::int64_t>(piece.width, lengths[var] - first));
   Values rows(static_cast<std::size_t>(piece.width));
   at.at[var] = first;
-  for (int r = 0; r < piece.active; ++r)
-    rows[r] = load_vector(address(input + 1, ref, at.at, piece.offset + r), count, piece.width,
-                          ref.padded);
+  for (int r = 0; r < piece.active; ++r) {
+    llvm::Value* from = address(input + 1, ref, at.at, piece.offset + r);
+    ask_ahead(ref, from);
+    rows[r] = load_vector(from, count, piece.width, ref.padded);
+  }
   const Values columns = emit_transpose(frame_.builder(), rows, frame_.element());
   for (int c = 0; c < count; ++c) {
     at.at[var] = first + c;
@@ -177,6 +181,15 @@ llvm::Value* Box::load_value(int input, const Point& point) {
   if (!scalar)
     scalar = cached(input, key) = load_vector(address(input + 1, ref, point.at, 0), 1, 1, false);
   return cached(input, spread_key) = spread(scalar, point.piece);
+}
+
+// The vector that will be read so many elements further on, into L2.
+void Box::ask_ahead(const UnitRef& ref, llvm::Value* from) {
+  if (ref.ahead.is(0)) return;
+  auto& builder = frame_.builder();
+  builder.CreateIntrinsic(llvm::Intrinsic::prefetch, {builder.getPtrTy()},
+                          {frame_.advance(from, ref.ahead, 1), builder.getInt32(0),
+                           builder.getInt32(2), builder.getInt32(1)});
 }
 
 void Box::prefetch_old(const Point& point) {

@@ -66,6 +66,7 @@ class Box {
   llvm::Value* load_vector(llvm::Value* pointer, int active, int width, bool padded);
   void store_vector(llvm::Value* value, llvm::Value* pointer, int active, int width);
   llvm::Value* addresses(int operand, const UnitRef& ref, const Point& point);
+  void ask_ahead(const UnitRef& ref, llvm::Value* from);
   llvm::Value* load_raw(int operand, const UnitRef& ref, const Point& point);
   void load_transposed(int input, const Point& point, int var);
 

@@ -29,6 +29,7 @@ class TileEmitter {
     box_.pointers = pointers;
     box_.push_scope();
     prefetch();
+    if (unit_.ahead.lines > 0 && !unit_.ahead.per_step) frame_.ask_ahead(unit_.ahead.lines);
     Values sums;
     if (reduced_.empty()) {
       sums = products();
@@ -162,7 +163,8 @@ class TileEmitter {
       }
       return;
     }
-    for (std::int64_t step = 0; step < count; ++step)
+    for (std::int64_t step = 0; step < count; ++step) {
+      if (unit_.ahead.per_step) frame_.ask_ahead(unit_.ahead.lines);
       for (std::size_t u = 0; u < points_.size(); ++u)
         for (std::size_t p = 0; p < pieces_.size(); ++p) {
           Point point{pieces_[p], points_[u]};
@@ -170,6 +172,7 @@ class TileEmitter {
           llvm::Value*& sum = sum_at(sums, step % chains_, u, p);
           sum = multiply_add(point, sum);
         }
+    }
   }
 
   // Loads what does not move in the remaining reduced variables, before their loops.

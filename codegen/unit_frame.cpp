@@ -35,6 +35,14 @@ UnitFrame::UnitFrame(llvm::Module& module, const Unit& unit, const std::string& 
     auto* at = entry_builder_.CreateConstInBoundsGEP1_64(pointer, function_->getArg(0), o);
     pointers_.push_back(entry_builder_.CreateLoad(pointer, at, o ? "in" : "out"));
   }
+  if (unit.ahead.lines > 0) {
+    auto argument = [&](std::size_t o, const char* name) {
+      auto* at = entry_builder_.CreateConstInBoundsGEP1_64(pointer, function_->getArg(0), o);
+      return entry_builder_.CreateLoad(pointer, at, name);
+    };
+    ahead_at_ = argument(unit.in.size() + 1, "ahead");
+    ahead_base_ = argument(unit.in.size() + 2, "ahead.base");
+  }
 }
 
 llvm::Value* UnitFrame::slot(int index) {
@@ -74,6 +82,21 @@ llvm::Value* UnitFrame::advance(llvm::Value* pointer, const Size& size, std::int
   return builder_.CreateGEP(element_, pointer, times(size, factor));
 }
 
+void UnitFrame::ask_ahead(int lines) {
+  auto* offset_type = builder_.getInt32Ty();
+  for (int line = 0; line < lines; ++line) {
+    auto* at =
+        builder_.CreateConstGEP1_64(offset_type, ahead_at_, static_cast<std::uint64_t>(line));
+    auto* offset = builder_.CreateSExt(builder_.CreateLoad(offset_type, at), builder_.getInt64Ty());
+    auto* address = builder_.CreateGEP(builder_.getInt8Ty(), ahead_base_, offset);
+    builder_.CreateIntrinsic(
+        llvm::Intrinsic::prefetch, {builder_.getPtrTy()},
+        {address, builder_.getInt32(0), builder_.getInt32(2), builder_.getInt32(1)});
+  }
+  ahead_at_ =
+      builder_.CreateConstGEP1_64(offset_type, ahead_at_, static_cast<std::uint64_t>(lines));
+}
+
 Values UnitFrame::emit_loop(const Size& trips, Values carried, const LoopBody& body) {
   if (trips.is(0)) return carried;
   if (trips.is(1)) return body(carried);
@@ -91,7 +114,14 @@ Values UnitFrame::emit_loop(const Size& trips, Values carried, const LoopBody& b
     phis.push_back(phi);
     values.push_back(phi);
   }
-  const Values next = body(values);
+  if (ahead_at_) {
+    auto* phi = builder_.CreatePHI(builder_.getPtrTy(), 2, "ahead");
+    phi->addIncoming(ahead_at_, before);
+    phis.push_back(phi);
+    ahead_at_ = phi;
+  }
+  Values next = body(values);
+  if (ahead_at_) next.push_back(ahead_at_);
   llvm::Value* fewer = builder_.CreateSub(left, builder_.getInt64(1));
   llvm::BasicBlock* last = builder_.GetInsertBlock();
   left->addIncoming(fewer, last);
@@ -99,6 +129,7 @@ Values UnitFrame::emit_loop(const Size& trips, Values carried, const LoopBody& b
   auto* done = llvm::BasicBlock::Create(function_->getContext(), "done", function_);
   builder_.CreateCondBr(builder_.CreateICmpNE(fewer, builder_.getInt64(0)), loop, done);
   builder_.SetInsertPoint(done);
+  if (ahead_at_) next.pop_back();
   return next;
 }
 

@@ -36,6 +36,9 @@ class UnitFrame {
   using LoopBody = std::function<Values(const Values& carried)>;
   Values emit_loop(const Size& trips, Values carried, const LoopBody& body);
 
+  // Asks for the next lines of the unit's list, into L2.
+  void ask_ahead(int lines);
+
   void finish();
 
  private:
@@ -48,6 +51,8 @@ class UnitFrame {
   llvm::IRBuilder<> builder_;
   llvm::Type* element_;
   Values pointers_;
+  llvm::Value *ahead_at_ = nullptr,
+              *ahead_base_ = nullptr;  // of the list; every loop carries the first
   llvm::BasicBlock* start_;
   llvm::Value *alpha_ = nullptr, *beta_ = nullptr;
   std::map<int, llvm::Value*> slots_;

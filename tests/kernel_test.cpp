@@ -319,6 +319,53 @@ TEST(Engine, GivenSchedules) {
   EXPECT_FALSE(engine.try_compile("ij,jk->ik", layouts, options));
 }
 
+// What is asked for ahead is a hint: it changes nothing, in pieces of any length.
+TEST(Engine, LinesAskedForAhead) {
+  Engine engine;
+  const std::int64_t m = 50, k = 37, n = 30;
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {m, k}),
+                                    Layout::row_major(DType::f32, {k, n})};
+  const auto a = ramp<float>(m * k, 13), b = ramp<float>(k * n, 11);
+  for (const char* schedule :
+       {"loop k 16; loop j 10; pack in0 ahead; loop i 4; tile k vec 16, i unroll 4, j reduce 2",
+        "loop i 12 parallel; loop j 10; pack in0 ahead; pack in1; loop k 16; loop i 4; "
+        "tile k vec 16, i unroll 4, j reduce",
+        "pack in0 ahead; loop i 4; loop k 16; tile k vec 16, i unroll 4, j reduce",
+        "loop i 4; loop k 16; prefetch in1 k 16; tile k vec 16, i unroll 4, j reduce"}) {
+    CompileOptions options;
+    options.schedule = schedule;
+    std::vector<float> c(static_cast<std::size_t>(m * n));
+    EXPECT_EQ(engine.compile("ij,jk->ik", layouts, options)(c.data(), a.data(), b.data()),
+              Status::ok);
+    EXPECT_EQ(c, matmul(a, b, m, k, n)) << schedule;
+  }
+}
+
+TEST(Engine, TunedKernelsStayInTheCache) {
+  Engine engine;
+  const std::vector<Layout> layouts{Layout::row_major(DType::f64, {40, 30}),
+                                    Layout::row_major(DType::f64, {30, 50}),
+                                    Layout::row_major(DType::f64, {50, 20})};
+  TuneReport report;
+  TuneOptions limits;
+  limits.candidates = 3;
+  limits.seconds = 1e-4;
+  const Kernel tuned =
+      value_or_throw(engine.try_tune("ij,jk,kl->il", layouts, {}, limits, &report));
+  ASSERT_EQ(report.trials.size(), 6u);  // two steps
+  EXPECT_EQ(std::ranges::count(report.trials, true, &TuneReport::Trial::won), 2);
+  CompileReport again;
+  const Kernel found = value_or_throw(engine.try_compile("ab,bc,cd->ad", layouts, {}, &again));
+  EXPECT_TRUE(again.was_cached);
+  const auto a = ramp<double>(1200, 13), b = ramp<double>(1500, 11), c = ramp<double>(1000, 7);
+  std::vector<double> left(800), right(800);
+  EXPECT_EQ(tuned(left.data(), a.data(), b.data(), c.data()), Status::ok);
+  EXPECT_EQ(found(right.data(), a.data(), b.data(), c.data()), Status::ok);
+  EXPECT_EQ(left, right);
+  EXPECT_EQ(left, matmul(matmul(a, b, 40, 30, 50), c, 40, 50, 20));
+  EXPECT_FALSE(engine.try_tune("ij,jk->ik", layouts));
+}
+
 TEST(Engine, GivenSchedulesGoByTheirLabels) {
   Engine engine;
   const std::vector<Layout> layouts(2, Layout::row_major(DType::f64, {30, 30}));

@@ -102,6 +102,13 @@ class Program(unittest.TestCase):
         self.assertEqual(done.stderr, "error: label 'j' has extent 5 in operand 0 (axis 1) and 6 in operand 1 (axis 0)\n"
                                       "  ij,jk->ik\n     ^\n  note: extents must agree, or be 1 to broadcast\n")
 
+    def test_tune(self):
+        out = run("tune", "ij,jk->ik", "--shape", "40x30,30x20", "--candidates", "2").stdout
+        self.assertEqual(len(out.splitlines()), 2)
+        self.assertEqual(out.count("*"), 1)
+        self.fails("tune", "ij,jk->ik", "--shape", "40x30,31x20", says="30")
+        self.fails("tune", "ij", "--shape", "4x4", "--candidates", "0", says="--candidates")
+
     def test_explain(self):
         arguments = ("explain", "ij,jk->ik", "--shape", "64x128,128x32", "--emit")
         for stage in ("expression", "index", "schedule", "loops", "llvm", "asm"):

@@ -60,6 +60,12 @@ TEST(Schedule, MistakesAreNamed) {
             "no error");
   EXPECT_NE(error("tile i unroll 1024, k vec 1024, j reduce 64"), "no error");
   EXPECT_NE(error("loop i 4; tile i unroll 4 chains 2, k vec 48, j reduce"), "no error");
+  EXPECT_NE(error("pack in0 ahead; pack in1 ahead; loop i 1; tile k vec 48, j reduce"), "no error");
+  EXPECT_NE(error("loop i 1; prefetch in0 j; tile k vec 48, j reduce"), "no error");
+  EXPECT_NE(error("loop i 1; prefetch in2 j 4; tile k vec 48, j reduce"), "no error");
+  EXPECT_NE(error("pack in1; loop i 1; prefetch in1 k 4; tile k vec 48, j reduce"), "no error");
+  EXPECT_EQ(error("pack in1 ahead; loop i 1; prefetch in0 j 4; tile k vec 48, j reduce"),
+            "no error");
   std::string many = "loop i 32; ";
   for (int l = 0; l < 40; ++l) many += "loop i 8 parallel; ";
   EXPECT_NE(error((many + "loop i 1; tile k vec 48, j reduce").c_str()), "no error");

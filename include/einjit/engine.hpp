@@ -61,6 +61,24 @@ struct CompileReport {
   double predicted_seconds = 0;
 };
 
+// How far tuning goes.
+struct TuneOptions {
+  int candidates = 12;    // schedules tried for each step, the model's best
+  int rounds = 3;         // medians of so many, interleaved
+  double seconds = 0.01;  // the least time of one measurement
+};
+
+// What tuning tried, in the order the model had them.
+struct TuneReport {
+  struct Trial {
+    int step;
+    std::string schedule;
+    double predicted_seconds, seconds;
+    bool won = false;
+  };
+  std::vector<Trial> trials;
+};
+
 class Engine {
  public:
   explicit Engine(const Target& target = Target::host(), const EngineOptions& options = {});
@@ -84,6 +102,13 @@ class Engine {
                  const CompileOptions& options = {}) {
     return value_or_throw(try_compile(expression, inputs, options));
   }
+
+  // Compiles the model's best few schedules, measures each on buffers of its own with the default
+  // executor, and keeps the fastest in the cache in place of the model's choice, until it is
+  // evicted. Other schedules add in another order: the bits of the result may change.
+  Result<Kernel> try_tune(std::string_view expression, std::span<const Layout> inputs,
+                          const CompileOptions& options = {}, const TuneOptions& limits = {},
+                          TuneReport* report = nullptr);
 
   // One-shot: out = expression(inputs...), through the cache. Throws Error.
   template <MdspanLike Out, MdspanLike... In>

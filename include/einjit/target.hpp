@@ -21,6 +21,7 @@ struct Target {
   int vector_bytes = 32;       // of one vector register
   int vector_registers = 16;   // architectural vector registers
   int fma_latency = 4;         // cycles
+  int datapath_bytes = 0;      // of one operation; wider vectors take two; 0: vector_bytes
   double fma_per_cycle = 2;    // full-width FMA instructions a cycle
   double loads_per_cycle = 2;  // full-width vector loads a cycle
   double cycles_per_ns = 3.0;  // nominal clock, for predicted times only
@@ -28,7 +29,7 @@ struct Target {
   std::int64_t l2_bytes = 512 << 10;
   std::int64_t l3_bytes = 8 << 20;  // share of one core
   std::int64_t line_bytes = 64;
-  double dram_bytes_per_cycle = 5;  // one core, streaming
+  double dram_bytes_per_cycle = 6.5;  // one core, streaming
 
   int lanes(DType type) const { return static_cast<int>(vector_bytes / size_of(type)); }
   bool operator==(const Target&) const = default;

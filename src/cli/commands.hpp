@@ -27,7 +27,20 @@ struct ExplainArguments {
 };
 int run_explain(const ExplainArguments& arguments);
 
+struct TuneArguments {
+  std::string expression;
+  std::string shapes;
+  std::string dtype = "f32";
+  TuneOptions limits;
+};
+int run_tune(const TuneArguments& arguments);
+
 int run_repl();
+
+// "64x128,128x32" to row-major layouts; an empty entry or "scalar" is 0-d.
+std::vector<Layout> parse_shapes(const std::string& text, DType dtype);
+DType parse_dtype(const std::string& name);
+Target parse_target(const std::string& name);
 
 // Compiles and runs an expression over tensors with the standard engine.
 Tensor evaluate(const std::string& expression, const std::vector<Tensor>& operands,

@@ -1,4 +1,4 @@
-// The program: einjit eval | explain | repl.
+// The program: einjit eval | explain | tune | repl.
 
 #include <fmt/format.h>
 
@@ -56,10 +56,20 @@ int run_program(std::vector<std::string> arguments) {
   explain_command->add_flag("--timings", explain.timings,
                             "compile, and print the time of each stage");
 
+  einjit::TuneArguments tune;
+  CLI::App* tune_command = app.add_subcommand(
+      "tune", "Measure the best few schedules: einjit tune EXPR --shape 64x128,128x32");
+  tune_command->add_option("--shape", tune.shapes, "extents per operand, 64x128,128x32");
+  tune_command->add_option("--dtype", tune.dtype, "f32 or f64")->capture_default_str();
+  tune_command->add_option("--candidates", tune.limits.candidates, "schedules tried for each step")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+
   CLI::App* repl_command = app.add_subcommand("repl", "Tensors and expressions, interactively");
 
   if (!arguments.empty() && !asks_for_help(arguments)) {
     if (arguments[0] == "eval") eval.expression = take_expression(arguments, *eval_command);
+    if (arguments[0] == "tune") tune.expression = take_expression(arguments, *tune_command);
     if (arguments[0] == "explain")
       explain.expression = take_expression(arguments, *explain_command);
   }
@@ -72,6 +82,7 @@ int run_program(std::vector<std::string> arguments) {
   }
   if (eval_command->parsed()) return einjit::run_eval(eval);
   if (explain_command->parsed()) return einjit::run_explain(explain);
+  if (tune_command->parsed()) return einjit::run_tune(tune);
   if (repl_command->parsed()) return einjit::run_repl();
   return 0;
 }

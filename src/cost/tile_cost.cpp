@@ -10,7 +10,7 @@ namespace {
 // In cycles; fitted to what the emitted code does on AVX-512 machines.
 constexpr double kScalarLoad = 0.5;
 constexpr double kGatherPerLane = 2.0;
-constexpr double kScatterPerLane = 1.6;
+constexpr double kScatterPerLane = 4;
 constexpr double kStoreTransposed = 1.2;  // against transposing loads: lines are written in pieces
 constexpr double kLatencySlack = 1.5;   // accumulators beyond the latency, for loads that come late
 constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
@@ -43,9 +43,20 @@ struct TileCost {
   // Vectors of a whole tile along the vec label, on average over its tails.
   double vectors() const {
     if (tile.vec < 0) return 1;
-    const double all = std::ceil(extent(c, tile.vec) / lanes);
-    const double tiles = std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
-    return all / tiles;
+    const auto length = static_cast<double>(tile.vec_length);
+    const double whole = std::floor(extent(c, tile.vec) / length);
+    const double rest = extent(c, tile.vec) - whole * length;
+    return (whole * vectors_of(length) + vectors_of(rest)) / std::ceil(whole + rest / length);
+  }
+  // A last piece is as wide as the next power of two, and no cheaper than the datapath is wide.
+  double vectors_of(double length) const {
+    const double whole = std::floor(length / lanes), rest = length - whole * lanes;
+    if (rest == 0) return whole;
+    const auto width = static_cast<double>(std::bit_ceil(static_cast<unsigned>(rest)));
+    const double least = target.datapath_bytes == 0
+                             ? 1.0
+                             : static_cast<double>(target.datapath_bytes) / target.vector_bytes;
+    return whole + std::max(width / lanes, least);
   }
   static double average(double extent, std::int64_t length) {
     return extent / std::ceil(extent / static_cast<double>(length));
@@ -161,9 +172,16 @@ int registers_used(const Contraction& c, const Target& target, const RegisterTil
       (std::min(tile.vec_length, tile.vec < 0 ? 1 : c.extents[tile.vec]) + lanes - 1) / lanes;
   const auto sums = vectors * tile.unroll_length * tile.unroll2_length * tile.chains;
   const bool in_dot_form = tile.vec >= 0 && c.is_reduced(tile.vec);
+  // The columns of blocks being transposed along the sum are all there at once.
+  std::int64_t block = 1;
+  for (std::size_t k = 0; k < c.in.size(); ++k)
+    if (!in_dot_form && tile.vec >= 0 && std::abs(c.in[k].strides[tile.vec]) > 1 &&
+        !(tile.packed >> k & 1))
+      block = std::min<std::int64_t>(lanes, tile.steps);
   const auto held = c.in.size() < 2 ? 1
-                    : in_dot_form   ? std::min(tile.unroll_length, tile.unroll2_length) + 1
-                                    : vectors * std::min(tile.chains, 2) + 1;
+                    : in_dot_form
+                        ? std::min(tile.unroll_length, tile.unroll2_length) + 1
+                        : vectors * std::max<std::int64_t>(std::min(tile.chains, 2), block) + 1;
   return static_cast<int>(sums + held);
 }
 

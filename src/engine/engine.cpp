@@ -55,6 +55,26 @@ struct Engine::Impl {
     return *owned_compiler;
   }
 
+  // The kernel of a tuned executable, which takes the place of the one in the cache.
+  Result<Kernel> tuned_kernel_for(const Expression& expression, std::span<const Layout> inputs,
+                                  const CompileOptions& options, const TuneOptions& limits,
+                                  TuneReport* report) {
+    Result<Bound> bound = bind_expression(expression, inputs, options);
+    if (!bound) return std::unexpected(bound.error());
+    const Contraction whole = canonical(bound->contraction);
+    auto winners = tune_steps(whole, target, options, units(), limits, report);
+    if (!winners) return std::unexpected(winners.error());
+    auto made = build_executable(whole, target, options, units(), nullptr, *winners);
+    if (!made) return std::unexpected(made.error());
+    executables.put(whole.key() + '\n' + options_key(options, whole), *made);
+    calls.clear();
+    auto state = std::make_shared<KernelState>();
+    state->executable = *made;
+    state->inputs.assign(inputs.begin(), inputs.end());
+    state->output = output_layout(*bound, options);
+    return Kernel(std::move(state));
+  }
+
   Result<Kernel> kernel_for(const Expression& expression, std::span<const Layout> inputs,
                             const CompileOptions& options, CompileReport* report) {
     const auto start = std::chrono::steady_clock::now();
@@ -119,6 +139,19 @@ Result<Kernel> Engine::try_compile(std::span<const std::vector<int>> inputs,
   Result<Expression> expression = from_labels(inputs, output);
   if (!expression) return std::unexpected(expression.error());
   return impl_->kernel_for(*expression, layouts, options, nullptr);
+}
+
+Result<Kernel> Engine::try_tune(std::string_view text, std::span<const Layout> inputs,
+                                const CompileOptions& options, const TuneOptions& limits,
+                                TuneReport* report) {
+  Result<Expression> expression = parse(text);
+  if (!expression) return std::unexpected(expression.error());
+  try {
+    return impl_->tuned_kernel_for(*expression, inputs, options, limits, report);
+  } catch (const std::exception& error) {
+    return std::unexpected(
+        Diagnostic{fmt::format("cannot tune: {}", error.what()), std::string(text)});
+  }
 }
 
 Engine::CallKey::CallKey(std::string_view expression)

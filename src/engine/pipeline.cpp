@@ -76,9 +76,11 @@ Result<Bound> bind_expression(const Expression& expression, std::span<const Layo
 }
 
 Result<LoweredStep> lower_step(const Contraction& contraction, const Target& target,
-                               const CompileOptions& options) {
+                               const CompileOptions& options, const Choice* chosen) {
   Choice choice;
-  if (options.schedule.empty()) {
+  if (chosen) {
+    choice = *chosen;
+  } else if (options.schedule.empty()) {
     choice = choose_schedule(contraction, target);
   } else {
     Result<Schedule> given = parse_schedule(options.schedule, contraction);
@@ -93,11 +95,9 @@ Result<LoweredStep> lower_step(const Contraction& contraction, const Target& tar
                      choice.seconds};
 }
 
-Result<std::shared_ptr<const Executable>> build_executable(const Contraction& canonical,
-                                                           const Target& target,
-                                                           const CompileOptions& options,
-                                                           UnitProvider& units,
-                                                           CompileReport* report) {
+Result<std::shared_ptr<const Executable>> build_executable(
+    const Contraction& canonical, const Target& target, const CompileOptions& options,
+    UnitProvider& units, CompileReport* report, std::span<const Choice> chosen) {
   auto made = std::make_shared<Executable>();
   if (canonical.output_is_empty()) return made;
   Stopwatch watch(report);
@@ -114,7 +114,8 @@ Result<std::shared_ptr<const Executable>> build_executable(const Contraction& ca
     made->temporary_offsets.push_back(temporary.offset * size_of(canonical.dtype));
   made->workspace_bytes = program.workspace_elements * size_of(canonical.dtype);
   for (const Step& step : program.steps) {
-    Result<LoweredStep> lowered = lower_step(step.contraction, target, options);
+    const Choice* choice = chosen.empty() ? nullptr : &chosen[made->steps.size()];
+    Result<LoweredStep> lowered = lower_step(step.contraction, target, options, choice);
     if (!lowered) return std::unexpected(lowered.error());
     watch.lap("schedule");
     ExecutableStep ready{make_plan(lowered->nest, lowered->shape), {}};

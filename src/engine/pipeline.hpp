@@ -23,15 +23,20 @@ struct LoweredStep {
   UnitShape shape;
   double seconds;  // predicted
 };
+// The schedule is `chosen`, or else the one of the options, or else the model's.
 Result<LoweredStep> lower_step(const Contraction& contraction, const Target& target,
-                               const CompileOptions& options);
+                               const CompileOptions& options, const Choice* chosen = nullptr);
 
-// Everything below binding. `timings` may be null.
-Result<std::shared_ptr<const Executable>> build_executable(const Contraction& canonical,
-                                                           const Target& target,
-                                                           const CompileOptions& options,
-                                                           UnitProvider& units,
-                                                           CompileReport* report);
+// Everything below binding. `report` may be null; `chosen` has a schedule for every step, or none.
+Result<std::shared_ptr<const Executable>> build_executable(
+    const Contraction& canonical, const Target& target, const CompileOptions& options,
+    UnitProvider& units, CompileReport* report, std::span<const Choice> chosen = {});
+
+// Measures the best few schedules of every step of a contraction on buffers of its own; the winners
+// in the order of the steps. `report` may be null.
+Result<std::vector<Choice>> tune_steps(const Contraction& canonical, const Target& target,
+                                       const CompileOptions& options, UnitProvider& units,
+                                       const TuneOptions& limits, TuneReport* report);
 
 // The expression as it looks at a stage.
 Result<std::string> explain_stage(const Expression& expression, std::span<const Layout> inputs,

@@ -61,6 +61,17 @@ class SingleFlightCache {
     return make_entry(key, make, promise);
   }
 
+  // Puts a value in the place of what is there; one that is being made keeps its waiters.
+  void put(std::string_view key, Shared value) {
+    std::lock_guard lock(mutex_);
+    const auto [it, added] = entries_.try_emplace(std::string(key));
+    if (!added && !it->second.ready) return;
+    if (!added) order_.erase(it->second.place);
+    order_.push_front(&it->first);
+    it->second = {std::move(value), {}, order_.begin()};
+    while (order_.size() > most_) drop_last();
+  }
+
   void clear() {
     std::lock_guard lock(mutex_);
     std::erase_if(entries_, [](const auto& item) { return item.second.ready != nullptr; });

@@ -57,10 +57,22 @@ struct For {
 
 enum class Scope : std::uint8_t { worker, shared };
 
+// `ahead`: the input whose next box is asked for while the tiles of the body run, or -1; lengths of
+// the box per label.
 struct Alloc {
   int buffer;
   Block body;
+  int ahead = -1;
+  std::vector<std::int64_t> ahead_lengths = {};
   bool operator==(const Alloc&) const = default;
+};
+
+// Lines of an Alloc's `ahead` that a tile asks for at each step of its sum, or once.
+struct Pace {
+  int buffer = -1;  // the Alloc's; -1: none
+  int lines = 0;
+  bool per_step = false;
+  bool operator==(const Pace&) const = default;
 };
 
 struct Tile {
@@ -70,6 +82,8 @@ struct Tile {
   Update update;
   Store store = Store::cached;
   Prefetch prefetch = Prefetch::none;
+  Pace pace = {};
+  std::vector<std::int64_t> ahead = {};  // per input: elements further on to ask for, 0 none
   bool operator==(const Tile&) const = default;
 };
 
@@ -96,6 +110,12 @@ struct LoopNest {
 
 // True if the tile sums over the variable's label.
 bool is_reduced_in(const Tile& tile, const TileVar& var);
+
+// Offsets in bytes, from the first element, of the cache lines of an input's box of these lengths:
+// rows in the order of their addresses, a few rows in turn. Empty if an offset needs more than 31
+// bits.
+std::vector<std::int32_t> ahead_offsets(const Contraction& contraction, int input,
+                                        const std::vector<std::int64_t>& lengths);
 
 // Proves that the nest stays in bounds, covers every element of the output exactly once (counting
 // the pieces of reduced labels), and that the pieces of parallel loops write disjoint elements. A

@@ -53,8 +53,9 @@ class Printer {
 
   void print(const Alloc& alloc, const std::string& indent, int depth) {
     const Buffer& buffer = nest_.scratch[alloc.buffer - nest_.first_scratch()];
-    text_ += fmt::format("{}alloc {}[{}] {}\n", indent, buffer_name(alloc.buffer), buffer.elements,
-                         buffer.scope == Scope::shared ? "shared" : "worker");
+    text_ += fmt::format("{}alloc {}[{}] {}{}\n", indent, buffer_name(alloc.buffer),
+                         buffer.elements, buffer.scope == Scope::shared ? "shared" : "worker",
+                         alloc.ahead < 0 ? "" : fmt::format(", in{} ahead", alloc.ahead));
     print(alloc.body, depth + 1);
   }
 
@@ -68,6 +69,12 @@ class Printer {
     std::string vars = einjit::to_string(only_tile, nest_.contraction).substr(5);
     if (tile.store == Store::streaming) vars.insert(vars.size() - 1, ", streamed");
     if (tile.prefetch == Prefetch::output) vars.insert(vars.size() - 1, ", prefetched");
+    if (tile.pace.buffer >= 0)
+      vars.insert(vars.size() - 1, fmt::format(", {} lines ahead a {}", tile.pace.lines,
+                                               tile.pace.per_step ? "step" : "tile"));
+    for (std::size_t k = 0; k < tile.ahead.size(); ++k)
+      if (tile.ahead[k] != 0)
+        vars.insert(vars.size() - 1, fmt::format(", in{} {} ahead", k, tile.ahead[k]));
     text_ += "  " + vars;
   }
 

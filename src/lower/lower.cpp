@@ -1,11 +1,15 @@
 #include "lower/lower.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "lower/pack.hpp"
 
 namespace einjit {
 namespace {
+
+constexpr double kMostLinesATile = 12;  // at once; more are spread over the steps of the sum
+constexpr double kMostLinesAStep = 4;
 
 Ref plain_ref(int buffer, const Access& access) {
   Ref ref{buffer, {}};
@@ -53,15 +57,52 @@ class Lowering {
                                    target_, shared ? Order::parallel : Order::serial);
     nest_.scratch.push_back({packing.elements, shared ? Scope::shared : Scope::worker});
     source = packing.packed;
+    if (pack.is_ahead) pace_ = pace(pack, position, buffer);
+    const bool is_ahead = pace_.buffer == buffer;
     Block body = std::move(packing.copy);
     for (Node& node : lower_from(position + 1)) body.push_back(std::move(node));
     source = unpacked;
-    return {Node{Alloc{buffer, std::move(body)}}};
+    Alloc alloc{buffer, std::move(body)};
+    if (is_ahead) {
+      alloc.ahead = pack.operand;
+      alloc.ahead_lengths = length_;
+    }
+    return {Node{std::move(alloc)}};
+  }
+
+  // How many lines of the operand's next box each tile must ask for so that all have been when the
+  // next copy begins; none if a tile had to ask for more than memory can deliver meanwhile.
+  Pace pace(const PackSpec& pack, std::size_t position, int buffer) const {
+    double tiles = 1, steps = 1;
+    std::vector<std::int64_t> length = length_;
+    for (std::size_t p = position; p < schedule_.outer.size(); ++p)
+      if (const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[p])) {
+        const std::int64_t step = std::min(loop->step, length[loop->label]);
+        tiles *= std::ceil(static_cast<double>(length[loop->label]) / static_cast<double>(step));
+        length[loop->label] = step;
+      }
+    for (Label l = 0; l < nest_.contraction.label_count(); ++l)
+      if (nest_.contraction.is_reduced(l)) steps *= static_cast<double>(length[l]);
+    const double lines =
+        static_cast<double>(ahead_offsets(nest_.contraction, pack.operand, length_).size());
+    const double per_tile = std::ceil(lines / tiles), per_step = std::ceil(per_tile / steps);
+    if (lines == 0 || per_step > kMostLinesAStep) return {};
+    if (per_tile <= kMostLinesATile) return {buffer, static_cast<int>(per_tile), false};
+    return {buffer, static_cast<int>(per_step), true};
   }
 
   Node make_tile() const {
-    return Node{Tile{plain_ref(0, nest_.contraction.out), inputs_, schedule_.tile, Update::output,
-                     schedule_.store, schedule_.prefetch}};
+    Tile tile{plain_ref(0, nest_.contraction.out),
+              inputs_,
+              schedule_.tile,
+              Update::output,
+              schedule_.store,
+              schedule_.prefetch,
+              pace_};
+    if (!schedule_.ahead.empty()) tile.ahead.assign(inputs_.size(), 0);
+    for (const AheadSpec& a : schedule_.ahead)
+      tile.ahead[a.operand] = a.distance * nest_.contraction.in[a.operand].strides[a.label];
+    return Node{std::move(tile)};
   }
 
   const Schedule& schedule_;
@@ -69,6 +110,7 @@ class Lowering {
   LoopNest nest_;
   std::vector<std::int64_t> length_;  // the most of each label's range at this depth
   std::vector<Ref> inputs_;           // what a tile at this depth reads
+  Pace pace_;
 };
 
 }  // namespace

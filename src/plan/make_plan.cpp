@@ -34,6 +34,7 @@ class Planner {
     plan_.extents = nest.contraction.extents;
     plan_.operand_count = nest.first_scratch();
     plan_.scratch_moves.assign(nest.scratch.size(), {});
+    plan_.ahead.resize(nest.scratch.size());
     for (const Buffer& buffer : nest.scratch)
       plan_.scratch_bytes.push_back(buffer.elements * item_bytes());
   }
@@ -86,6 +87,14 @@ class Planner {
   void add_scratch(const Alloc& alloc) {
     PlanNode node{PlanNode::Kind::scratch};
     node.index = alloc.buffer - nest_.first_scratch();
+    if (alloc.ahead >= 0) {
+      PlanAhead& ahead = plan_.ahead[static_cast<std::size_t>(node.index)];
+      ahead.operand = 1 + alloc.ahead;
+      for (std::int64_t stride :
+           nest_.contraction.in[static_cast<std::size_t>(alloc.ahead)].strides)
+        ahead.moves.push_back(stride * item_bytes());
+      ahead.offsets = ahead_offsets(nest_.contraction, alloc.ahead, alloc.ahead_lengths);
+    }
     add_node(node, [&] { add(alloc.body); });
   }
 
@@ -118,6 +127,7 @@ class Planner {
       for (const Stride& stride : chain.tile->out.strides)
         moves.push_back(stride.outer * item_bytes());
     }
+    if (chain.tile->pace.buffer >= 0) call.ahead = chain.tile->pace.buffer - nest_.first_scratch();
     if (chain.tile->update == Update::output)
       for (Label l : cut_)
         if (nest_.contraction.is_reduced(l)) call.reduced.push_back(l);
@@ -166,7 +176,15 @@ class Planner {
     for (const PlanCall::Variant& variant : call.variants)
       if (variant.mask == mask && variant.is_first == is_first) return;
     UnitOfTile made = unit_of_tile(nest_, chains_[index], ranges, is_first, shape_);
-    call.variants.push_back({mask, is_first, std::move(made.unit), std::move(made.slots), {}});
+    // Whoever asks for more than there is asks for the first line again.
+    if (call.ahead >= 0) {
+      std::vector<std::int32_t>& offsets =
+          plan_.ahead[static_cast<std::size_t>(call.ahead)].offsets;
+      if (offsets.size() < static_cast<std::size_t>(made.lines_ahead))
+        offsets.resize(static_cast<std::size_t>(made.lines_ahead));
+    }
+    call.variants.push_back(
+        {mask, is_first, std::move(made.unit), std::move(made.slots), made.lines_ahead, {}});
   }
 
   const LoopNest& nest_;

@@ -49,11 +49,13 @@ struct PlanCall {
     bool is_first;  // on the first pieces of all reduced labels
     Unit unit;
     std::vector<std::int64_t> slots;
+    std::int64_t lines_ahead;  // entries of the list that a call goes through
     // The unit, or one that differs by what is known at run time: see code_index.
     std::shared_ptr<const CompiledUnit> code[4];
   };
   std::vector<Operand> operands;  // output first
   std::vector<Label> reduced;     // reduced labels that loops above cut
+  int ahead = -1;                 // the scratch buffer whose next source it asks for
   std::vector<Variant> variants;
 };
 
@@ -63,13 +65,21 @@ inline int code_index(bool without_old, bool is_misaligned) {
   return without_old + 2 * is_misaligned;
 }
 
+// The source of the next copy into a scratch buffer, asked for while the copy before is used.
+struct PlanAhead {
+  int operand = -1;                   // -1: none
+  std::vector<std::int64_t> moves;    // bytes per lo and label
+  std::vector<std::int32_t> offsets;  // of its lines, from the first element of the box
+};
+
 struct Plan {
   std::vector<PlanNode> nodes;
   std::vector<PlanCall> calls;
   std::vector<std::int64_t> extents;                     // per label
   std::vector<std::vector<std::int64_t>> scratch_moves;  // per buffer and label: bytes per lo
   std::vector<std::int64_t> scratch_bytes;
-  int operand_count = 0;  // output and inputs
+  std::vector<PlanAhead> ahead;  // per buffer
+  int operand_count = 0;         // output and inputs
   bool is_direct = false;
   bool is_streamed = false;  // some unit streams its stores
 };

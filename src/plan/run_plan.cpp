@@ -10,7 +10,7 @@
 namespace einjit {
 namespace {
 
-constexpr std::size_t kMaxOperands = 32;  // of one tile
+constexpr std::size_t kMaxOperands = 32;  // of one tile, with what it asks for ahead
 constexpr std::uintptr_t kLine = 64;
 
 // What the pieces of a parallel loop share.
@@ -24,10 +24,27 @@ struct Run {
   std::atomic<bool> failed = false;
 };
 
+// A loop being walked: whole is what its label's range was outside.
+struct Frame {
+  Label label;
+  std::int64_t step;
+  LabelRange whole;
+  const Frame* outside;
+};
+
+// What tiles ask for: the entry to go on with, and where the next source's box begins.
+struct Ahead {
+  const std::int32_t* at = nullptr;
+  const std::int32_t* end = nullptr;
+  char* base = nullptr;
+};
+
 // One worker's state; its arrays lie in the worker's arena.
 struct State {
   LabelRange* ranges;
-  char** bases;  // per buffer: the element at lo = 0 of all labels
+  char** bases;                  // per buffer: the element at lo = 0 of all labels
+  Ahead ahead;                   // there is at most one
+  const Frame* loops = nullptr;  // innermost first, inside the parallel loop if there is one
   std::uint64_t mask = 0;
   bool in_parallel = false;
   Arena* arena = nullptr;  // for this worker's scratch
@@ -46,7 +63,7 @@ State state_in(const Plan& plan, char* memory) {
 
 void walk(Run& run, int begin, int end, State& state);
 
-void call(const Run& run, const PlanCall& call, const State& state) {
+void call(const Run& run, const PlanCall& call, State& state) {
   bool is_first = true;
   for (Label l : call.reduced) is_first &= state.ranges[l].lo == 0;
   const PlanCall::Variant* variant = call.variants.data();
@@ -57,6 +74,12 @@ void call(const Run& run, const PlanCall& call, const State& state) {
     for (const PlanCall::Move& move : call.operands[o].moves)
       pointer += state.ranges[move.label].lo * move.bytes;
     pointers[o] = pointer;
+  }
+  if (call.ahead >= 0) {
+    const std::int32_t* at = std::min(state.ahead.at, state.ahead.end - variant->lines_ahead);
+    pointers[call.operands.size()] = reinterpret_cast<char*>(const_cast<std::int32_t*>(at));
+    pointers[call.operands.size() + 1] = state.ahead.base;
+    state.ahead.at = at + variant->lines_ahead;
   }
   variant->code[run.code]->run(pointers, variant->slots.data(), run.scale);
 }
@@ -81,8 +104,11 @@ void walk_piece(Run& run, int at, State& state, LabelRange piece) {
 void walk_loop(Run& run, int at, State& state) {
   const PlanNode& node = run.plan.nodes[at];
   const LabelRange whole = state.ranges[node.label];
+  const Frame frame{node.label, node.step, whole, state.loops};
+  state.loops = &frame;
   for (std::int64_t p = 0; p < whole.len; p += node.step)
     walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p)});
+  state.loops = frame.outside;
   state.ranges[node.label] = whole;
 }
 
@@ -117,6 +143,7 @@ void walk_parallel(Run& run, int at, State& state) {
     State state = state_in(run.plan, memory.data());
     std::memcpy(memory.data(), outer.ranges, bytes);
     state.mask = outer.mask;
+    state.ahead = outer.ahead;
     state.in_parallel = true;
     state.arena = &arena;
     const LabelRange whole = outer.ranges[node.label];
@@ -125,6 +152,24 @@ void walk_parallel(Run& run, int at, State& state) {
     if (run.plan.is_streamed) finish_streaming();
   };
   run.executor.run(run.executor.context, pieces, body, &argument);
+}
+
+// Points to the box that the next copy into the buffer will read: one step on in the innermost loop
+// that has one and moves the source. After the last there is nothing to ask for but what is here.
+void look_ahead(const PlanAhead& ahead, State& state) {
+  char* base = state.bases[ahead.operand];
+  for (std::size_t l = 0; l < ahead.moves.size(); ++l) base += ahead.moves[l] * state.ranges[l].lo;
+  char* next = base;
+  for (const Frame* loop = state.loops; loop; loop = loop->outside) {
+    const std::int64_t move = ahead.moves[loop->label];
+    const std::int64_t lo = state.ranges[loop->label].lo;
+    if (lo + loop->step < loop->whole.lo + loop->whole.len && move != 0) {
+      base = next + move * loop->step;
+      break;
+    }
+    next += move * (loop->whole.lo - lo);  // it begins again
+  }
+  state.ahead = {ahead.offsets.data(), ahead.offsets.data() + ahead.offsets.size(), base};
 }
 
 void walk_scratch(Run& run, int at, State& state) {
@@ -138,6 +183,8 @@ void walk_scratch(Run& run, int at, State& state) {
   const std::vector<std::int64_t>& moves = run.plan.scratch_moves[node.index];
   for (std::size_t l = 0; l < moves.size(); ++l) base -= moves[l] * state.ranges[l].lo;
   state.bases[run.plan.operand_count + node.index] = base;
+  const PlanAhead& ahead = run.plan.ahead[node.index];
+  if (ahead.operand >= 0) look_ahead(ahead, state);
   walk(run, at + 1, node.end, state);
 }
 

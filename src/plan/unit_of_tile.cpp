@@ -35,17 +35,24 @@ class Builder {
     }
     unit.store = chain_.tile->store;
     unit.prefetch = chain_.tile->prefetch;
+    if (chain_.tile->pace.buffer >= 0)
+      unit.ahead = {chain_.tile->pace.lines, chain_.tile->pace.per_step};
     collect_variables();
     merge_reduced();
     for (const Variable& variable : variables_) unit.vars.push_back(unit_var(variable));
     for (const For* loop : chain_.loops) add_loop(*loop);
     for (const Ref* ref : refs_) {
       UnitRef made = unit_ref(*ref);
-      if (ref == refs_[0])
+      if (ref == refs_[0]) {
         unit.out = std::move(made);
-      else
+      } else {
+        const std::size_t k = unit.in.size();
+        const auto& ahead = chain_.tile->ahead;
+        if (k < ahead.size() && ahead[k] != 0) made.ahead = sized(ahead[k]);
         unit.in.push_back(std::move(made));
+      }
     }
+    made_.lines_ahead = lines_ahead();
     unit.slot_count = static_cast<int>(made_.slots.size());
     return std::move(made_);
   }
@@ -127,6 +134,21 @@ class Builder {
       if (variables_[v].var.label == loop.label) made.var = static_cast<int>(v);
     made_.unit.loops.push_back(made);
     loops_.push_back(&loop);
+  }
+
+  std::int64_t value_of(const Size& size) const {
+    return size.is_constant() ? size.value : made_.slots[static_cast<std::size_t>(size.slot)];
+  }
+
+  // Entries of the list of lines that a call goes through.
+  std::int64_t lines_ahead() const {
+    const Unit& unit = made_.unit;
+    std::int64_t lines = unit.ahead.lines;
+    for (const UnitLoop& loop : unit.loops) lines *= value_of(loop.trips) + (loop.tail > 0);
+    if (unit.ahead.per_step)
+      for (const UnitVar& var : unit.vars)
+        if (var.is_reduced) lines *= value_of(var.trips) * var.factor + var.tail;
+    return lines;
   }
 
   UnitRef unit_ref(const Ref& ref) {

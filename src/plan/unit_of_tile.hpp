@@ -21,6 +21,7 @@ struct TileChain {
 struct UnitOfTile {
   Unit unit;
   std::vector<std::int64_t> slots;  // the arguments for these ranges
+  std::int64_t lines_ahead = 0;     // entries of the list of lines that a call goes through
 };
 
 // `ranges` are those around the chain. With UnitShape::argument each absorbed loop's range must be

@@ -11,10 +11,11 @@ constexpr double kChunkCycles = 60e3;      // the least work of a parallel piece
 constexpr std::int64_t kMostChunks = 32;
 constexpr std::int64_t kChunkBytes = 4096;  // the least run of a piece along a contiguous label
 constexpr double kStreamCaches = 4;         // an output of so many L2s is written past the caches
-constexpr std::int64_t kSumBlock = 8;    // rows summed at once when each lies on pages of its own
-constexpr std::int64_t kRun = 32;        // elements read in a row where a block can choose
-constexpr std::int64_t kWholeRun = 128;  // contiguous labels up to this are not cut
-constexpr std::int64_t kLongRun = 1024;  // elements; longer rows gain nothing
+constexpr std::int64_t kSumBlock = 16;    // rows summed at once when each lies on pages of its own
+constexpr std::int64_t kLinesAhead = 16;  // of a row
+constexpr std::int64_t kRun = 32;         // elements read in a row where a block can choose
+constexpr std::int64_t kWholeRun = 128;   // contiguous labels up to this are not cut
+constexpr std::int64_t kLongRun = 1024;   // elements; longer rows gain nothing
 
 class Builder {
  public:
@@ -27,6 +28,7 @@ class Builder {
     if (cycles_ > kParallelCycles) make_some_parallel();
     add_tile();
     add_hints();
+    ask_ahead();
     return std::move(schedule_);
   }
 
@@ -141,9 +143,10 @@ class Builder {
       if (!c_.is_reduced(l) && side_of(l) == side && l != first) labels.push_back(l);
     std::vector<LoopSpec> loops;
     for (Label l : labels) loops.push_back({l, std::min(tile_step(l), c_.extents[l])});
+    if (plan_.rows == LongRows::operand) grow_run(loops, c_.in[operand], most);
     for (LoopSpec& l : loops)
       if (c_.out.strides[l.label] == 1) grow(loops, l, run_target(l.label), most);
-    grow_run(loops, c_.in[operand], most);
+    if (plan_.rows == LongRows::output) grow_run(loops, c_.in[operand], most);
     for (LoopSpec& l : loops) grow(loops, l, c_.extents[l.label], most);
     return loops;
   }
@@ -202,8 +205,9 @@ class Builder {
   void add_tile_loops(const std::vector<LoopSpec>& loops) {
     for (auto l = loops.rbegin(); l != loops.rend(); ++l) loop(l->label, tile_step(l->label));
   }
-  void pack(int operand) {
-    if (tile_.packed >> operand & 1) schedule_.outer.emplace_back(PackSpec{operand});
+  bool is_packed(int operand) const { return tile_.packed >> operand & 1; }
+  void pack(int operand, bool is_ahead) {
+    if (is_packed(operand)) schedule_.outer.emplace_back(PackSpec{operand, is_ahead});
   }
 
   // Steps of the sum in a panel.
@@ -224,12 +228,19 @@ class Builder {
     const std::vector<LoopSpec> sum = sum_block(sum_length());
     std::int64_t depth = 1;
     for (const LoopSpec& l : sum) depth *= l.step;
-    const std::int64_t inner = std::max<std::int64_t>(target_.l2_bytes * 3 / 8 / (depth * item), 1);
+    const int outer_operand = vec_outer ? vec : unroll, inner_operand = 1 - outer_operand;
+    const bool inner_is_ahead =
+        plan_.is_ahead && is_packed(inner_operand) && is_large(c_.in[inner_operand]);
+    const bool outer_is_ahead = plan_.is_ahead && !inner_is_ahead && is_packed(outer_operand);
+    // What is asked for ahead lies in L2 beside what was copied.
+    const std::int64_t ahead_cache = target_.l2_bytes / 3;
+    const std::int64_t inner_cache = inner_is_ahead ? ahead_cache : target_.l2_bytes * 3 / 8;
+    const std::int64_t inner = std::max<std::int64_t>(inner_cache / (depth * item), 1);
     // The outer side's block is used once by the whole inner side: if that is small, it need not be
     // large.
-    const double inner_bytes =
-        element_count(c_, c_.in[vec_outer ? unroll : vec]) * static_cast<double>(item);
-    const std::int64_t cache = inner_bytes < static_cast<double>(target_.l2_bytes) / 4
+    const double inner_bytes = element_count(c_, c_.in[inner_operand]) * static_cast<double>(item);
+    const std::int64_t cache = outer_is_ahead ? ahead_cache
+                               : inner_bytes < static_cast<double>(target_.l2_bytes) / 4
                                    ? target_.l2_bytes
                                    : target_.l3_bytes / 4;
     const std::int64_t outer = std::max<std::int64_t>(cache / (depth * item), 1);
@@ -237,7 +248,8 @@ class Builder {
     const auto unroll_block = block(Side::unroll, tile_.unroll, unroll, vec_outer ? inner : outer);
     const auto& outside = vec_outer ? vec_block : unroll_block;
     const auto& inside = vec_outer ? unroll_block : vec_block;
-    const Order pieces = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+    const Order pieces =
+        cycles_ > kParallelCycles && !outer_is_ahead ? Order::parallel : Order::serial;
     bool is_parallel = false;
     for (Label l = 0; l < c_.label_count(); ++l)
       if (!c_.is_reduced(l) && side_of(l) == Side::both) {
@@ -246,9 +258,9 @@ class Builder {
       }
     add_loops(outside);
     add_loops(sum);
-    pack(vec_outer ? vec : unroll);
+    pack(outer_operand, outer_is_ahead);
     add_loops(inside, is_parallel ? Order::serial : pieces);
-    pack(vec_outer ? unroll : vec);
+    pack(inner_operand, inner_is_ahead);
     add_tile_loops(outside);
     add_tile_loops(inside);
   }
@@ -264,6 +276,48 @@ class Builder {
     }
     if (tile_.packed && out_bytes > static_cast<double>(target_.l1_bytes))
       schedule_.prefetch = Prefetch::output;
+  }
+
+  // Inputs that stream from memory through tiles of several rows: a prefetcher of the hardware
+  // loses them at every page.
+  void ask_ahead() {
+    for (std::size_t k = 0; k < c_.in.size(); ++k) {
+      const Access& a = c_.in[k];
+      const bool in_vectors = tile_.vec >= 0 && a.strides[tile_.vec] != 0;
+      if (is_packed(static_cast<int>(k)) || !in_vectors || !streams_once(a)) continue;
+      for (Label l = 0; l < c_.label_count(); ++l)
+        if (a.strides[l] == 1 && c_.extents[l] >= 4 * kLinesAhead * line_items())
+          schedule_.ahead.push_back({static_cast<int>(k), l, lines_ahead(a, l) * line_items()});
+    }
+  }
+
+  // All rows of a tile together stay a small part of L2.
+  std::int64_t lines_ahead(const Access& a, Label along) const {
+    std::int64_t rows = 1;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (a.strides[l] != 0 && l != along)
+        rows *= c_.is_reduced(l) ? length_[l] : std::min(length_[l], tile_step(l));
+    const std::int64_t most = target_.l2_bytes / 8 / target_.line_bytes / rows;
+    const std::int64_t tile = 2 * std::min(tile_step(along), length_[along]) / line_items();
+    return std::clamp(most, std::min(tile, kLinesAhead), kLinesAhead);
+  }
+
+  std::int64_t line_items() const { return target_.line_bytes / size_of(c_.dtype); }
+
+  bool is_large(const Access& a) const {
+    return element_count(c_, a) * static_cast<double>(size_of(c_.dtype)) >=
+           static_cast<double>(target_.l2_bytes) * 2;
+  }
+
+  // Larger than the caches, and no loop comes back to it.
+  bool streams_once(const Access& a) const {
+    if (element_count(c_, a) * static_cast<double>(size_of(c_.dtype)) <
+        static_cast<double>(target_.l2_bytes) * kStreamCaches)
+      return false;
+    return std::ranges::none_of(schedule_.outer, [&](const auto& item) {
+      const auto* loop = std::get_if<LoopSpec>(&item);
+      return loop && a.strides[loop->label] == 0;
+    });
   }
 
   void add_tile() {

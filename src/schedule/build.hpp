@@ -16,9 +16,14 @@ enum class LoopOrder : std::uint8_t { vec_outside, unroll_outside, by_output, by
 // whole sum write the output once.
 enum class SumCut : std::uint8_t { fits_l1, twice_l1, whole };
 
+// With packing: which rows of a block are made long first, those of the output or of the operand.
+enum class LongRows : std::uint8_t { output, operand };
+
 struct LoopPlan {
   LoopOrder order;
   SumCut cut = SumCut::fits_l1;
+  LongRows rows = LongRows::output;
+  bool is_ahead = false;  // the innermost copy's next source is asked for ahead
 };
 
 // `cycles`: predicted for all, decides whether the work is cut into parallel pieces.

@@ -22,6 +22,7 @@ class Checker {
       if (!done) return done;
     }
     if (auto done = check_covered(); !done) return done;
+    if (auto done = check_ahead(); !done) return done;
     return check_stream();
   }
 
@@ -92,6 +93,22 @@ class Checker {
           c_.in[pack.operand].strides[var.label] != 0)
         return fail(fmt::format("in{} cannot be packed: '{}' is vec and summed", pack.operand,
                                 name(var.label)));
+    return {};
+  }
+
+  Result<void> check_ahead() const {
+    int packs = 0;
+    for (const auto& item : schedule_.outer)
+      if (const auto* pack = std::get_if<PackSpec>(&item)) packs += pack->is_ahead;
+    if (packs > 1) return fail("at most one operand can be packed ahead");
+    unsigned seen = 0;
+    for (const AheadSpec& a : schedule_.ahead) {
+      if (seen & 1u << a.operand) return fail(fmt::format("in{} is prefetched twice", a.operand));
+      seen |= 1u << a.operand;
+      if (packed_ & 1u << a.operand)
+        return fail(fmt::format("in{} is packed: 'pack in{} ahead' asks for its lines", a.operand,
+                                a.operand));
+    }
     return {};
   }
 

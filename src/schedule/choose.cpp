@@ -10,15 +10,28 @@
 namespace einjit {
 namespace {
 
+bool copies_from_memory(const Contraction& c, const Target& target, const RegisterTile& tile) {
+  for (std::size_t k = 0; k < c.in.size(); ++k)
+    if (tile.packed >> k & 1 && element_count(c, c.in[k]) * static_cast<double>(size_of(c.dtype)) >
+                                    2 * static_cast<double>(target.l2_bytes))
+      return true;
+  return false;
+}
+
 // Plans worth a look: with panels, which side is outside and how much of the sum they hold;
 // without, all orders, but a contraction that fits L1 does not care.
 std::vector<LoopPlan> plans_for(const Contraction& c, const Target& target,
                                 const RegisterTile& tile) {
   std::vector<LoopPlan> plans;
   if (tile.packed) {
+    const bool is_ahead = copies_from_memory(c, target, tile);
     for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside})
-      for (SumCut cut : {SumCut::fits_l1, SumCut::twice_l1, SumCut::whole})
+      for (SumCut cut : {SumCut::fits_l1, SumCut::twice_l1, SumCut::whole}) {
         plans.push_back({order, cut});
+        if (!is_ahead) continue;
+        for (LongRows rows : {LongRows::output, LongRows::operand})
+          plans.push_back({order, cut, rows, true});
+      }
     return plans;
   }
   if (byte_count(c) < static_cast<double>(target.l1_bytes)) {
@@ -33,22 +46,49 @@ std::vector<LoopPlan> plans_for(const Contraction& c, const Target& target,
   return plans;
 }
 
+// Every tile with every plan, by falling promise of the tile; `keep(schedule, tile, cycles)` says
+// beyond how many cycles nothing is of interest any more.
+template <class Keep>
+void for_each_candidate(const Contraction& c, const Target& target, const Keep& keep) {
+  double limit = HUGE_VAL;  // cycles
+  for (const RatedTile& rated : register_tiles(c, target)) {
+    if (rated.cycles > limit) break;  // sorted: no later one can win
+    for (const LoopPlan& plan : plans_for(c, target, rated.tile)) {
+      Schedule schedule = build_schedule(c, target, rated.tile, plan, rated.cycles);
+      const double cycles = schedule_cycles(c, schedule, target, rated.cycles);
+      if (cycles < limit) limit = keep(std::move(schedule), rated.tile, cycles);
+    }
+  }
+}
+
+double seconds_of(const Contraction& c, const Target& target, double cycles) {
+  return std::max(cycles / (target.cycles_per_ns * 1e9), predicted_seconds(c, target, 0));
+}
+
 }  // namespace
 
 Choice choose_schedule(const Contraction& c, const Target& target) {
   Choice best;
-  double least = HUGE_VAL;  // cycles
-  for (const RatedTile& rated : register_tiles(c, target)) {
-    if (rated.cycles > least) break;  // sorted: no later one can win
-    for (const LoopPlan& plan : plans_for(c, target, rated.tile)) {
-      Schedule schedule = build_schedule(c, target, rated.tile, plan, rated.cycles);
-      const double cycles = schedule_cycles(c, schedule, target, rated.cycles);
-      if (cycles >= least) continue;
-      least = cycles;
-      best = {std::move(schedule), rated.tile, 0};
+  double least = HUGE_VAL;
+  for_each_candidate(c, target, [&](Schedule schedule, const RegisterTile& tile, double cycles) {
+    best = {std::move(schedule), tile, 0};
+    return least = cycles;
+  });
+  best.seconds = seconds_of(c, target, least);
+  return best;
+}
+
+std::vector<Choice> best_schedules(const Contraction& c, const Target& target, std::size_t most) {
+  std::vector<Choice> best;  // `seconds` holds cycles at first
+  for_each_candidate(c, target, [&](Schedule schedule, const RegisterTile& tile, double cycles) {
+    if (std::ranges::find(best, schedule, &Choice::schedule) == best.end()) {
+      best.insert(std::ranges::upper_bound(best, cycles, {}, &Choice::seconds),
+                  {std::move(schedule), tile, cycles});
+      if (best.size() > most) best.pop_back();
     }
-  }
-  best.seconds = std::max(least / (target.cycles_per_ns * 1e9), predicted_seconds(c, target, 0));
+    return best.size() < most ? HUGE_VAL : best.back().seconds;
+  });
+  for (Choice& choice : best) choice.seconds = seconds_of(c, target, choice.seconds);
   return best;
 }
 

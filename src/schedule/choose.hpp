@@ -3,6 +3,8 @@
 // the target's caches, as in the analytical model of BLIS (Low et al., TOMS 43(2), 2016).
 #pragma once
 
+#include <vector>
+
 #include "cost/tile_cost.hpp"
 #include "einjit/target.hpp"
 #include "schedule/schedule.hpp"
@@ -17,5 +19,9 @@ struct Choice {
 
 // For a canonical contraction whose output is not empty.
 Choice choose_schedule(const Contraction& contraction, const Target& target);
+
+// The `most` schedules with the least predicted time, best first, no two equal: what tuning tries.
+std::vector<Choice> best_schedules(const Contraction& contraction, const Target& target,
+                                   std::size_t most);
 
 }  // namespace einjit

@@ -9,8 +9,9 @@ namespace {
 
 constexpr std::int64_t kShortSum = 16;
 constexpr double kLeastPacked = 2000;  // multiply-adds
+constexpr double kLeastReuse = 4;      // of a packed element
 constexpr std::size_t kMostTiles = 40;
-constexpr std::int64_t kMostUnrolled = 64;  // multiply-adds in the body of a loop of many steps
+constexpr std::int64_t kMostUnrolled = 128;  // multiply-adds in the body of a loop of many steps
 
 // Pieces of at most `most`, as equal as they can be.
 std::int64_t balanced(std::int64_t extent, std::int64_t most) {
@@ -47,10 +48,12 @@ class Enumerator {
     const unsigned unroll_bit = packs && c_.in[0].strides[tile.vec] != 0 ? 2 : 1;
     for (unsigned mask = 0; mask < (packs ? 4u : 1u); ++mask) {
       if (tile.unroll < 0 && (mask & unroll_bit)) continue;
+      if (!is_worth_packing(mask)) continue;
       tile.packed = mask;
       const double cycles = tile_cycles(c_, target_, tile);
-      const auto [it, added] =
-          best_.try_emplace({tile.vec, tile.unroll, tile.unroll2, tile.packed}, tile, cycles);
+      const auto [it, added] = best_.try_emplace(
+          {tile.vec, tile.unroll, tile.unroll2, tile.packed, tile.vec_length <= lanes_}, tile,
+          cycles);
       if (!added && cycles < it->second.cycles) it->second = {tile, cycles};
     }
   }
@@ -127,6 +130,14 @@ class Enumerator {
     }
   }
 
+  // A copy pays if what is copied is read again and again.
+  bool is_worth_packing(unsigned mask) const {
+    for (std::size_t k = 0; k < c_.in.size(); ++k)
+      if (mask >> k & 1 && element_count(c_, c_.in[k]) * kLeastReuse > c_.point_count())
+        return false;
+    return true;
+  }
+
   // Panels serve tiles of two sides: the vec label in one operand, the unroll label in the other.
   // Small contractions are not worth their copies.
   bool can_pack(const RegisterTile& tile) const {
@@ -144,8 +155,9 @@ class Enumerator {
   const Target& target_;
   std::int64_t lanes_;
   std::vector<Label> kept_, reduced_;
-  // Per vec label, unroll labels and packed operands.
-  std::map<std::tuple<Label, Label, Label, unsigned>, RatedTile> best_;
+  // Per vec label, unroll labels, packed operands, and for tiles of one vector: their blocks can be
+  // smaller.
+  std::map<std::tuple<Label, Label, Label, unsigned, bool>, RatedTile> best_;
 };
 
 }  // namespace

@@ -15,6 +15,11 @@
 // a loop. A number after `reduce` unrolls that loop; `chains` spreads it over that many sets of
 // accumulators. A label the tile does not name must have been narrowed to 1.
 //
+// `pack in0 ahead` asks for the lines that the next copy of in0 will read while the tiles in
+// between compute, a few at a time. `prefetch in1 k 128` asks, with every vector of in1 a tile
+// reads, for the one 128 elements further along k. Both are hints: what is asked for in vain costs
+// time only.
+//
 // `stream out` writes the output past the caches, in whole lines. It is for outputs that are
 // written once and are larger than the caches; where the output given at run time is not on a cache
 // line, ordinary stores take its place.
@@ -43,6 +48,7 @@ struct LoopSpec {
 
 struct PackSpec {
   int operand;  // input number
+  bool is_ahead = false;
   bool operator==(const PackSpec&) const = default;
 };
 
@@ -59,11 +65,20 @@ struct TileVar {
 enum class Store : std::uint8_t { cached, streaming };
 enum class Prefetch : std::uint8_t { none, output };
 
+// Vectors of an input asked for before they are read.
+struct AheadSpec {
+  int operand;
+  Label label;
+  std::int64_t distance;  // elements along the label
+  bool operator==(const AheadSpec&) const = default;
+};
+
 struct Schedule {
   std::vector<std::variant<LoopSpec, PackSpec>> outer;  // outermost first
   std::vector<TileVar> tile;
   Store store = Store::cached;
   Prefetch prefetch = Prefetch::none;
+  std::vector<AheadSpec> ahead;
   bool operator==(const Schedule&) const = default;
 };
 

@@ -130,19 +130,39 @@ class ScheduleParser {
     const std::string_view word = take();
     for (std::size_t k = 0; k < contraction_.in.size(); ++k)
       if (word == fmt::format("in{}", k)) {
-        schedule_.outer.emplace_back(PackSpec{static_cast<int>(k)});
+        PackSpec pack{static_cast<int>(k)};
+        if (next_is("ahead")) {
+          take();
+          pack.is_ahead = true;
+        }
+        schedule_.outer.emplace_back(pack);
         return {};
       }
     return fail("expected an operand: in0, in1, ...");
   }
 
   Result<void> parse_hint(std::string_view word) {
+    if (word == "prefetch" && !next_is("out")) return parse_ahead();
     if (take() != "out") return fail("expected 'out'");
     if (word == "stream")
       schedule_.store = Store::streaming;
     else
       schedule_.prefetch = Prefetch::output;
     return {};
+  }
+
+  Result<void> parse_ahead() {
+    const std::string_view word = take();
+    for (std::size_t k = 0; k < contraction_.in.size(); ++k)
+      if (word == fmt::format("in{}", k)) {
+        Result<Label> label = parse_label();
+        if (!label) return std::unexpected(label.error());
+        Result<std::int64_t> distance = parse_number();
+        if (!distance) return std::unexpected(distance.error());
+        schedule_.ahead.push_back({static_cast<int>(k), *label, *distance});
+        return {};
+      }
+    return fail("expected 'out' or an operand: in0, in1, ...");
   }
 
   Result<void> parse_tile() {
@@ -188,10 +208,13 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
       text += fmt::format("loop {} {}{}\n", c.names[loop->label], loop->step,
                           loop->order == Order::parallel ? " parallel" : "");
     else
-      text += fmt::format("pack in{}\n", std::get<PackSpec>(item).operand);
+      text += fmt::format("pack in{}{}\n", std::get<PackSpec>(item).operand,
+                          std::get<PackSpec>(item).is_ahead ? " ahead" : "");
   }
   if (schedule.store == Store::streaming) text += "stream out\n";
   if (schedule.prefetch == Prefetch::output) text += "prefetch out\n";
+  for (const AheadSpec& a : schedule.ahead)
+    text += fmt::format("prefetch in{} {} {}\n", a.operand, c.names[a.label], a.distance);
   text += "tile";
   for (std::size_t v = 0; v < schedule.tile.size(); ++v) {
     const TileVar& var = schedule.tile[v];

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <numeric>
 
 #include "cost/tile_cost.hpp"
 
@@ -12,14 +13,18 @@ namespace {
 constexpr double kFill = 0.85;   // of a cache that is of use to its streams
 constexpr double kConflict = 8;  // a stream whose rows fall into one set
 constexpr std::int64_t kPage = 4096;
+constexpr std::int64_t kL1Ways = 8;
 constexpr double kTlbEntries = 32;  // left for one stream
 constexpr double kPageMissCycles = 6;
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
 constexpr double kL3LineCycles = 4;
-constexpr double kShortRun = 3;  // a line from DRAM that comes alone, against in a run
-constexpr double kRunLines = 6;  // lines that make a run
-constexpr double kStreams = 16;  // rows in turn that a prefetcher follows
+constexpr double kShortRun = 3;         // a line from DRAM that comes alone, against in a run
+constexpr double kShortRunAhead = 1.5;  // if it is asked for ahead, or written past the caches
+constexpr double kRunLines = 6;         // lines that make a run
+constexpr double kFewRows = 4;          // read at once: the hardware's prefetchers keep up
+constexpr double kStreams = 16;         // rows in turn that a prefetcher follows
 
+enum class Level : std::uint8_t { l1, l2 };
 using Lengths = std::vector<std::int64_t>;
 
 // One array as the nest sees it between two depths.
@@ -28,6 +33,7 @@ struct Stream {
   std::size_t from, to;   // depths: loops [0, from) are outside, boxes are those at `to`
   bool is_dense = false;  // panels: no gaps between elements
   bool is_output = false;
+  bool is_copied = false, is_ahead = false;
 };
 
 struct Nest {
@@ -46,10 +52,13 @@ class Analysis {
   Traffic run() const {
     Traffic result;
     for (const Stream& s : streams_) {
-      result.l1_lines += lines_into(s, static_cast<double>(target_.l1_bytes) * kFill, false);
-      double lines = lines_into(s, static_cast<double>(target_.l2_bytes) * kFill, true);
+      result.l1_lines += lines_into(s, Level::l1);
+      double lines = lines_into(s, Level::l2);
       if (s.is_output && schedule_.store == Store::cached) lines *= 2;
+      lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
       result.l2_lines += lines;
+      // Asked for too early is better than not at all.
+      if (is_waited_for(s)) result.waited_lines += s.is_ahead ? lines / 2 : lines;
       result.page_misses += page_misses(s);
     }
     return result;
@@ -59,9 +68,11 @@ class Analysis {
   void collect() {
     nest_.lengths.push_back(c_.extents);
     std::vector<std::pair<int, std::size_t>> packs;  // operand, depth
+    int ahead = -1;
     for (const auto& item : schedule_.outer) {
       if (const auto* pack = std::get_if<PackSpec>(&item)) {
         packs.emplace_back(pack->operand, nest_.loops.size());
+        if (pack->is_ahead) ahead = pack->operand;
         continue;
       }
       const LoopSpec& loop = std::get<LoopSpec>(item);
@@ -79,11 +90,57 @@ class Analysis {
       if (pack == packs.end()) {
         streams_.push_back({&c_.in[k], 0, all});
       } else {
-        streams_.push_back({&c_.in[k], 0, pack->second});
+        streams_.push_back(
+            {&c_.in[k], 0, pack->second, false, false, true, static_cast<int>(k) == ahead});
         streams_.push_back({&c_.in[k], pack->second, all, true});
       }
     }
     streams_.push_back({&c_.out, 0, all, false, true});
+  }
+
+  // Whether somebody asks for a stream's lines before they are read, early enough and not too
+  // early.
+  bool is_asked_for(const Stream& s) const {
+    if (s.is_ahead) return footprint_at(s.to, Level::l2) <= bytes_of(Level::l2);
+    return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
+      return &c_.in[static_cast<std::size_t>(a.operand)] == s.access;
+    });
+  }
+
+  // The part of what is asked for that lies beyond the end of the rows being read.
+  double asked_in_vain(const Stream& s) const {
+    for (const AheadSpec& a : schedule_.ahead) {
+      if (&c_.in[static_cast<std::size_t>(a.operand)] != s.access) continue;
+      // The innermost loops over the label go on where their last piece ended.
+      std::size_t depth = nest_.loops.size();
+      for (std::size_t d = depth; d-- > 0;) {
+        if (s.access->strides[nest_.loops[d].label] == 0) continue;
+        if (nest_.loops[d].label != a.label) break;
+        depth = d;
+      }
+      return std::min(1.0, static_cast<double>(a.distance) /
+                               static_cast<double>(nest_.lengths[depth][a.label]));
+    }
+    return 0;
+  }
+
+  // Copies wait for what nobody asks for, and so do tiles that read many rows from memory at once.
+  bool is_waited_for(const Stream& s) const {
+    if (s.is_output || s.is_dense || is_asked_for(s)) return false;
+    if (s.is_copied) return true;
+    const Lengths& tile = nest_.lengths[s.to];
+    double elements = 1;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (s.access->strides[l] != 0) elements *= static_cast<double>(tile[l]);
+    return line_cost(s) == 1 && elements / run_length(s, tile, -1, s.to) > kFewRows;
+  }
+
+  // Of a line, against one from memory: operands that L3 can hold come from there.
+  double line_cost(const Stream& s) const {
+    const bool all_in_l3 = byte_count(c_) < static_cast<double>(target_.l3_bytes);
+    const double bytes = element_count(c_, *s.access) * item();
+    if (!all_in_l3 && bytes * 4 > static_cast<double>(target_.l3_bytes)) return 1;
+    return kL3LineCycles * target_.dram_bytes_per_cycle / static_cast<double>(target_.line_bytes);
   }
 
   double item() const { return static_cast<double>(size_of(c_.dtype)); }
@@ -102,9 +159,18 @@ class Analysis {
     // The loop outside may go on where the box ends.
     const double run = depth > 0 ? run_length(s, lengths, nest_.loops[depth - 1].label, depth)
                                  : run_length(s, lengths, -1, depth);
-    const double partial = run >= elements || run <= 1 ? 0 : 0.5;
+    const double partial = run >= elements || run <= 1 || is_aligned(*s.access, run) ? 0 : 0.5;
     const double run_lines = std::max(run / line_items() + partial, 1.0);
     return {std::max(elements / run * run_lines, elements / line_items()), run_lines};
+  }
+
+  // Whether runs begin and end on lines, if the array begins on one.
+  bool is_aligned(const Access& a, double run) const {
+    const auto items = static_cast<std::int64_t>(line_items());
+    return static_cast<std::int64_t>(run) % items == 0 &&
+           std::ranges::all_of(a.strides, [&](std::int64_t stride) {
+             return std::abs(stride) <= 1 || stride % items == 0;
+           });
   }
 
   // Elements in a row: those of contiguous labels, then of labels whose stride is the run so far.
@@ -126,47 +192,90 @@ class Analysis {
   }
 
   // Bytes of cache a box takes; rows that fall into few sets take more.
-  double footprint(const Stream& s, std::size_t depth) const {
-    const Lengths& lengths = nest_.lengths[depth];
-    double bytes = box_lines(s, depth).lines * static_cast<double>(target_.line_bytes);
+  double footprint(const Stream& s, std::size_t depth, Level level) const {
+    if (s.is_output && schedule_.store == Store::streaming) return 0;
+    const double bytes = box_lines(s, depth).lines * static_cast<double>(target_.line_bytes);
     if (s.is_dense) return bytes;
+    return bytes * (level == Level::l1 ? l1_conflict(s, depth) : l2_conflict(s, depth));
+  }
+
+  // Rows read in turn, an element of each at a time, thrash the set they share.
+  double l1_conflict(const Stream& s, std::size_t depth) const {
+    double conflict = 1;
     for (Label l = 0; l < c_.label_count(); ++l) {
       const std::int64_t stride = std::abs(s.access->strides[l]) * size_of(c_.dtype);
-      if (stride > 0 && stride % (kPage / 2) == 0 && lengths[l] > 16) bytes *= kConflict;
+      if (stride > 0 && stride % (kPage / 2) == 0 && nest_.lengths[depth][l] > kL1Ways)
+        conflict *= kConflict;
     }
-    return bytes;
+    return conflict;
   }
 
-  double footprint_at(std::size_t depth) const {
+  // L2 is indexed by physical addresses: pages lie anywhere, but places in them stay. Rows a power
+  // of two apart use a part of the places, and so of the sets.
+  double l2_conflict(const Stream& s, std::size_t depth) const {
+    const Lengths& lengths = nest_.lengths[depth];
+    const double row = std::max(run_length(s, lengths, -1, depth) * item(),
+                                static_cast<double>(target_.line_bytes));
+    std::int64_t apart = kPage;
+    for (Label l = 0; l < c_.label_count(); ++l) {
+      const std::int64_t stride = std::abs(s.access->strides[l]) * size_of(c_.dtype);
+      if (lengths[l] > 1 && static_cast<double>(stride) >= row) apart = std::gcd(apart, stride);
+    }
+    return std::clamp(static_cast<double>(apart) / row, 1.0, kConflict);
+  }
+
+  double footprint_at(std::size_t depth, Level level) const {
     double bytes = 0;
     for (const Stream& s : streams_)
-      if (depth >= s.from) bytes += footprint(s, std::min(depth, s.to));
+      if (depth >= s.from) bytes += footprint(s, std::min(depth, s.to), level);
     return bytes;
   }
 
-  // The outermost depth whose streams fit `bytes` together.
-  std::size_t fitting_depth(double bytes) const {
+  double bytes_of(Level level) const {
+    return static_cast<double>(level == Level::l1 ? target_.l1_bytes : target_.l2_bytes) * kFill;
+  }
+
+  // The outermost depth whose streams fit a cache together.
+  std::size_t fitting_depth(Level level) const {
     for (std::size_t d = 0; d < nest_.loops.size(); ++d)
-      if (footprint_at(d) <= bytes) return d;
+      if (footprint_at(d, level) <= bytes_of(level)) return d;
     return nest_.loops.size();
   }
 
-  double lines_into(const Stream& s, double cache, bool counts_runs) const {
-    const std::size_t depth = std::clamp(fitting_depth(cache), s.from, s.to);
+  double lines_into(const Stream& s, Level level) const {
+    const std::size_t depth = std::clamp(fitting_depth(level), s.from, s.to);
     const BoxLines box = box_lines(s, depth);
     double fetched = box.lines;
     const double run_lines = std::min(box.run_lines, visited_run_lines(s));
-    if (counts_runs && run_lines < kRunLines)
-      fetched *= 1 + (kShortRun - 1) * (kRunLines - run_lines) / (kRunLines - 1);
+    const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
+    const double short_run = is_asked_for(s) || is_streamed ? kShortRunAhead : kShortRun;
+    if (level == Level::l2 && run_lines < kRunLines)
+      fetched *= 1 + (short_run - 1) * (kRunLines - run_lines) / (kRunLines - 1);
     // A tile larger than the cache finds nothing of its last visit there.
-    bool moved = footprint_at(depth) > cache;
+    bool moved = footprint_at(depth, level) > bytes_of(level);
     for (std::size_t d = depth; d-- > 0;) {
       moved |= s.access->strides[nest_.loops[d].label] != 0;
       // Panels are made anew for every iteration outside; their lines are in the cache then.
       if (moved) fetched *= nest_.trips[d];
     }
     if (s.is_dense && depth <= s.from) return 0;
-    return fetched;
+    return level == Level::l1 ? fetched * times_evicted(s) : fetched;
+  }
+
+  // Rows a tile reads an element of at each step, all in one set of L1: a line is gone before its
+  // next element is wanted.
+  double times_evicted(const Stream& s) const {
+    const Lengths& tile = nest_.lengths[nest_.loops.size()];
+    double rows = 1, along = 1;
+    for (const TileVar& var : schedule_.tile) {
+      const std::int64_t stride = s.access->strides[var.label];
+      if (stride != 0 && var.role == Role::vec) return 1;
+      if (stride == 1 && var.role == Role::reduce) along = static_cast<double>(tile[var.label]);
+      if (stride != 0 && stride * size_of(c_.dtype) % kPage == 0 && var.role == Role::unroll)
+        rows *= static_cast<double>(tile[var.label]);
+    }
+    if (s.is_dense || s.to < nest_.loops.size() || rows <= kL1Ways) return 1;
+    return std::min(along, line_items());
   }
 
   // Lines read in a row as a tile visits them: one with many rows leaves each after its own run,
@@ -213,13 +322,13 @@ Traffic traffic(const Contraction& c, const Schedule& schedule, const Target& ta
 double schedule_cycles(const Contraction& c, const Schedule& schedule, const Target& target,
                        double tile_cycles) {
   const Traffic moved = traffic(c, schedule, target);
-  const bool in_l3 = byte_count(c) < static_cast<double>(target.l3_bytes);
-  const double line =
-      in_l3 ? kL3LineCycles : static_cast<double>(target.line_bytes) / target.dram_bytes_per_cycle;
-  const double memory = moved.l2_lines * line;
+  const double line = static_cast<double>(target.line_bytes) / target.dram_bytes_per_cycle;
+  // What nobody waits for hides behind the arithmetic, mostly.
+  const double waited = moved.waited_lines * line;
+  const double memory = moved.l2_lines * line - waited;
   const double core =
       tile_cycles + moved.l1_lines * kL2LineCycles * 0.3 + moved.page_misses * kPageMissCycles;
-  return std::max(core, memory) + 0.3 * std::min(core, memory);
+  return std::max(core, memory) + 0.3 * std::min(core, memory) + waited;
 }
 
 }  // namespace einjit

@@ -13,9 +13,10 @@
 namespace einjit {
 
 struct Traffic {
-  double l1_lines = 0;     // into L1, from wherever
-  double l2_lines = 0;     // into and out of L2, scaled by what short runs cost more
-  double page_misses = 0;  // in the first-level TLB
+  double l1_lines = 0;      // into L1, from wherever
+  double l2_lines = 0;      // into and out of L2, as lines from memory in a run would cost
+  double waited_lines = 0;  // those of them that arithmetic waits for
+  double page_misses = 0;   // in the first-level TLB
 };
 
 Traffic traffic(const Contraction& contraction, const Schedule& schedule, const Target& target);

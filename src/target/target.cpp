@@ -71,7 +71,11 @@ Target Target::host() {
   Target target = generic(isa);
 #if defined(__x86_64__)
   // AMD before Zen 5 runs a 512-bit operation as two halves: one FMA and one load a cycle.
-  if (v4 && __builtin_cpu_is("amd")) target.fma_per_cycle = target.loads_per_cycle = 1;
+  if (v4 && __builtin_cpu_is("amd")) {
+    target.fma_per_cycle = target.loads_per_cycle = 1;
+    target.datapath_bytes = 32;
+  }
+  if (__builtin_cpu_is("amd")) target.cycles_per_ns = 3.6;
 #endif
   target.l1_bytes = cache_bytes(0, target.l1_bytes);
   target.l2_bytes = cache_bytes(2, target.l2_bytes);
@@ -80,9 +84,9 @@ Target Target::host() {
 }
 
 std::string Target::to_string() const {
-  return fmt::format("{} vector {}x{} fma {}/{} loads {} l1 {} l2 {} l3 {}", name_of(isa),
-                     vector_registers, vector_bytes, fma_per_cycle, fma_latency, loads_per_cycle,
-                     l1_bytes, l2_bytes, l3_bytes);
+  return fmt::format("{} vector {}x{}/{} fma {}/{} loads {} l1 {} l2 {} l3 {}", name_of(isa),
+                     vector_registers, vector_bytes, datapath_bytes, fma_per_cycle, fma_latency,
+                     loads_per_cycle, l1_bytes, l2_bytes, l3_bytes);
 }
 
 }  // namespace einjit

@@ -14,7 +14,9 @@ std::string text_of(const UnitRef& ref) {
   for (const Size& stride : ref.loop_strides) text += text_of(stride) + " ";
   text += "|";
   for (const Size& stride : ref.var_strides) text += " " + text_of(stride);
-  return text + "]";
+  text += "]";
+  if (!ref.ahead.is(0)) text += " ahead " + text_of(ref.ahead);
+  return text;
 }
 
 }  // namespace
@@ -27,6 +29,8 @@ std::string Unit::key() const {
                                      : "beta");
   if (store == Store::streaming) text += " streamed";
   if (prefetch == Prefetch::output) text += " prefetched";
+  if (ahead.lines > 0)
+    text += fmt::format(" ahead {} a {}", ahead.lines, ahead.per_step ? "step" : "tile");
   for (const UnitLoop& loop : loops)
     text += fmt::format("; for {} step {} tail {} var {}", text_of(loop.trips), loop.step,
                         loop.tail, loop.var);

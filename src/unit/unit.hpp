@@ -58,11 +58,20 @@ struct UnitRef {
   std::vector<Size> loop_strides;
   std::vector<Size> var_strides;
   bool padded = false;
+  Size ahead = {};  // of an input: elements further on to ask for, with every vector; 0: none
   bool operator==(const UnitRef&) const = default;
 };
 
 // What a store does with the old value of the output.
 enum class Old : std::uint8_t { ignore, add, scale_by_beta };
+
+// Lines asked for from a list: pointers[operands] is the next entry of an array of 32-bit offsets,
+// pointers[operands + 1] what they are relative to.
+struct UnitAhead {
+  int lines = 0;  // 0: none, and no such pointers
+  bool per_step = false;
+  bool operator==(const UnitAhead&) const = default;
+};
 
 struct Unit {
   DType dtype = DType::f32;
@@ -70,6 +79,7 @@ struct Unit {
   Old old = Old::ignore;
   Store store = Store::cached;
   Prefetch prefetch = Prefetch::none;
+  UnitAhead ahead;
   std::vector<UnitLoop> loops;  // outermost first
   std::vector<UnitVar> vars;
   UnitRef out;
