@@ -1,16 +1,87 @@
 #include "object_compiler.hpp"
 
+#include <llvm/Pass.h>
+
+#include <algorithm>
 #include <stdexcept>
 
 #include "llvm_compat.hpp"
 
 namespace einjit {
 
+namespace {
+
+// In LLVM's own words and order; with the reason of what is not plain selection,
+// allocation or printing.
+constexpr std::string_view kX86Passes[] = {
+    "Target Pass Configuration",
+    "Machine Module Information",
+    "Target Transform Information",
+    "Type-Based Alias Analysis",
+    "Scoped NoAlias Alias Analysis",
+    "Basic Alias Analysis (stateless AA impl)",
+    "X86 DAG->DAG Instruction Selection",
+    "X86 PIC Global Base Reg Initialization",  // large code models
+    "Finalize ISel and expand pseudo-instructions",
+    "Remove dead machine instructions",
+    "X86 EFLAGS copy lowering",  // must not meet the allocator
+    "Process Implicit Definitions",
+    "Live Variable Analysis",  // kill flags: without them code is a third slower
+    "Eliminate PHI nodes for register allocation",
+    "Two-Address instruction pass",
+    "Register Coalescer",
+    "Greedy Register Allocator",
+    "Virtual Register Rewriter",
+    "Prologue/Epilogue Insertion & Frame Finalization",
+    "Post-RA pseudo instruction expansion pass",
+    "X86 pseudo instruction expansion pass",
+    "X86 vzeroupper inserter",
+    "X86 Assembly Printer",
+    "Free MachineFunction",
+};
+// Masked vectors and gathers that the instruction set does not have.
+constexpr std::string_view kX86NarrowPasses[] = {
+    "Scalarize Masked Memory Intrinsics",
+    "Expand reduction intrinsics",
+};
+
+}  // namespace
+
+LeanPasses::LeanPasses(Isa isa) {
+  if (isa == Isa::aarch64) return;
+  kept_.assign(std::begin(kX86Passes), std::end(kX86Passes));
+  if (isa != Isa::x86_64_v4)
+    kept_.insert(kept_.end(), std::begin(kX86NarrowPasses), std::end(kX86NarrowPasses));
+  seen_.resize(kept_.size());
+}
+
+void LeanPasses::add(llvm::Pass* pass) {
+  const llvm::StringRef name = pass->getPassName();
+  const auto kept = std::ranges::find(kept_, std::string_view(name.data(), name.size()));
+  if (kept == kept_.end()) {
+    delete pass;
+    return;
+  }
+  seen_[static_cast<std::size_t>(kept - kept_.begin())] = true;
+  llvm::legacy::PassManager::add(pass);
+}
+
+bool LeanPasses::is_complete() const {
+  return !seen_.empty() && std::ranges::find(seen_, false) == seen_.end();
+}
+
 ObjectCompiler::ObjectCompiler(const Target& target, Output output)
     : machine_(make_target_machine(target)), stream_(buffer_) {
   const auto type = output == Output::object ? llvm::CodeGenFileType::ObjectFile
                                              : llvm::CodeGenFileType::AssemblyFile;
-  if (machine_->addPassesToEmitFile(passes_, stream_, nullptr, type))
+  auto lean = std::make_unique<LeanPasses>(target.isa);
+  bool fails = machine_->addPassesToEmitFile(*lean, stream_, nullptr, type);
+  if (!fails && lean->is_complete()) {
+    passes_ = std::move(lean);
+    return;
+  }
+  passes_ = std::make_unique<llvm::legacy::PassManager>();
+  if (fails || machine_->addPassesToEmitFile(*passes_, stream_, nullptr, type))
     throw std::runtime_error("LLVM cannot emit code for this target");
 }
 
@@ -18,7 +89,7 @@ std::string ObjectCompiler::compile(llvm::Module& module) {
   module.setDataLayout(machine_->createDataLayout());
   set_triple(module, machine_->getTargetTriple().str());
   buffer_.clear();
-  passes_.run(module);
+  passes_->run(module);
   return {buffer_.data(), buffer_.size()};
 }
 

@@ -6,11 +6,29 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "einjit/target.hpp"
 #include "target_machine.hpp"
 
 namespace einjit {
+
+// LLVM's code generator without the passes that find nothing to do in what we emit: it comes with
+// explicit vectors, strides and loop counts. What is left is selection, register allocation, frames
+// and printing, a third of the time. Falls back to the whole pipeline where LLVM names its passes
+// otherwise, and for targets whose list nobody has checked.
+class LeanPasses : public llvm::legacy::PassManager {
+ public:
+  explicit LeanPasses(Isa isa);
+  void add(llvm::Pass* pass) override;
+  // All passes asked for have been seen.
+  bool is_complete() const;
+
+ private:
+  std::vector<std::string_view> kept_;
+  std::vector<bool> seen_;
+};
 
 // Building the pipeline costs as much as compiling a small unit, so it is kept. Not thread-safe:
 // one per thread that compiles at the same time.
@@ -27,7 +45,7 @@ class ObjectCompiler {
   std::unique_ptr<llvm::TargetMachine> machine_;
   llvm::SmallVector<char, 0> buffer_;
   llvm::raw_svector_ostream stream_;
-  llvm::legacy::PassManager passes_;
+  std::unique_ptr<llvm::legacy::PassManager> passes_;
 };
 
 }  // namespace einjit

@@ -51,7 +51,8 @@ std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target) {
     throw std::runtime_error("LLVM has no code generator for " + std::string(names.triple));
   llvm::TargetOptions options;
   return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
-      names.triple, names.cpu, names.features, options, llvm::Reloc::PIC_, std::nullopt,
+      names.triple, names.cpu, names.features, options, llvm::Reloc::PIC_,
+      llvm::CodeModel::Small,  // an object's constants lie beside its code
       llvm::CodeGenOptLevel::Default, true));
 }
 

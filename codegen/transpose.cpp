@@ -2,6 +2,9 @@
 
 #include <llvm/IR/Constants.h>
 #include <llvm/IR/DerivedTypes.h>
+#include <llvm/IR/Function.h>
+
+#include <algorithm>
 
 namespace einjit {
 namespace {
@@ -9,63 +12,87 @@ namespace {
 using Values = std::vector<llvm::Value*>;
 
 constexpr int kLaneBytes = 16;
+constexpr std::size_t kLargeBlock = 8;  // rows
 
-struct Transposer {
-  llvm::IRBuilder<>& builder;
-  int n;     // vectors, and elements of each
-  int lane;  // elements of a 128-bit lane (or n if that is less)
+class Transposer {
+ public:
+  Transposer(llvm::IRBuilder<>& builder, int n, int lane) : builder_(builder), n_(n), lane_(lane) {}
+
+  // Every stage replaces pairs of vectors by pairs: first the elements of groups of `lane` rows
+  // change places within lanes, then whole lanes change places between groups.
+  Values run(Values v) {
+    for (int group = 1; group < lane_; group *= 2)
+      v = stage(v, group, [&](llvm::Value* a, llvm::Value* b, bool high) {
+        return interleave(a, b, group, high);
+      });
+    for (int group = lane_; group < n_; group *= 2)
+      v = stage(v, group,
+                [&](llvm::Value* a, llvm::Value* b, bool odd) { return pick_lanes(a, b, odd); });
+    return in_order(v);
+  }
+
+ private:
+  // Vectors `group` apart are a pair.
+  template <class Shuffle>
+  Values stage(const Values& v, int group, const Shuffle& shuffle) {
+    start_block(v.size());
+    Values next(v.size());
+    for (int i = 0; i < n_; ++i) {
+      if (i & group) continue;
+      for (bool second : {false, true})
+        next[static_cast<std::size_t>(second ? i + group : i)] =
+            shuffle(v[static_cast<std::size_t>(i)], v[static_cast<std::size_t>(i + group)], second);
+    }
+    return next;
+  }
+
+  // LLVM selects instructions a basic block at a time, and its combining of shuffles takes time
+  // that grows fast with their depth: one block per stage leaves it nothing to combine.
+  void start_block(std::size_t rows) {
+    if (rows < kLargeBlock) return;
+    llvm::Function* function = builder_.GetInsertBlock()->getParent();
+    auto* block = llvm::BasicBlock::Create(builder_.getContext(), "stage", function);
+    builder_.CreateBr(block);
+    builder_.SetInsertPoint(block);
+  }
 
   // One shuffle: within each lane, groups of `group` elements of a and b interleave; `high` takes
   // those of the lane's upper half.
   llvm::Value* interleave(llvm::Value* a, llvm::Value* b, int group, bool high) const {
     std::vector<int> mask;
-    for (int base = 0; base < n; base += lane)
-      for (int at = 0; at < lane; ++at) {
+    for (int base = 0; base < n_; base += lane_)
+      for (int at = 0; at < lane_; ++at) {
         const int pair = at / (2 * group), within = at % (2 * group);
-        const int from = base + (high ? lane / 2 : 0) + pair * group + within % group;
-        mask.push_back(within < group ? from : n + from);
+        const int from = base + (high ? lane_ / 2 : 0) + pair * group + within % group;
+        mask.push_back(within < group ? from : n_ + from);
       }
-    return builder.CreateShuffleVector(a, b, mask);
+    return builder_.CreateShuffleVector(a, b, mask);
   }
 
   // Even (odd) lanes of a, then those of b.
-  llvm::Value* pick_lanes(llvm::Value* a, llvm::Value* b, int odd) const {
+  llvm::Value* pick_lanes(llvm::Value* a, llvm::Value* b, bool odd) const {
     std::vector<int> mask;
-    for (int source : {0, n})
-      for (int l = odd; l < n / lane; l += 2)
-        for (int e = 0; e < lane; ++e) mask.push_back(source + l * lane + e);
-    return builder.CreateShuffleVector(a, b, mask);
+    for (int source : {0, n_})
+      for (int l = odd; l < n_ / lane_; l += 2)
+        for (int e = 0; e < lane_; ++e) mask.push_back(source + l * lane_ + e);
+    return builder_.CreateShuffleVector(a, b, mask);
   }
 
-  // Transposes the lane x lane blocks of `lane` consecutive rows.
-  Values transpose_in_lanes(const Values& rows) const {
-    if (lane == 2)
-      return {interleave(rows[0], rows[1], 1, false), interleave(rows[0], rows[1], 1, true)};
-    const auto lo0 = interleave(rows[0], rows[1], 1, false);
-    const auto hi0 = interleave(rows[0], rows[1], 1, true);
-    const auto lo1 = interleave(rows[2], rows[3], 1, false);
-    const auto hi1 = interleave(rows[2], rows[3], 1, true);
-    return {interleave(lo0, lo1, 2, false), interleave(lo0, lo1, 2, true),
-            interleave(hi0, hi1, 2, false), interleave(hi0, hi1, 2, true)};
+  // The stages within lanes leave columns in the order of their reversed bits, lane by lane.
+  Values in_order(const Values& v) const {
+    Values sorted(v.size());
+    for (int i = 0; i < n_; ++i) {
+      int column = i / lane_ * lane_;
+      for (int bit = 1; bit < lane_; bit *= 2)
+        if (i & bit) column += lane_ / 2 / bit;
+      sorted[static_cast<std::size_t>(column)] = v[static_cast<std::size_t>(i)];
+    }
+    return sorted;
   }
 
-  // Transposes whole lanes among vectors: result b is lane b of each.
-  Values transpose_lanes(const Values& vectors) const {
-    const std::size_t count = vectors.size();
-    if (count == 1) return vectors;
-    Values even, odd, result(count);
-    for (std::size_t v = 0; v < count; v += 2) {
-      even.push_back(pick_lanes(vectors[v], vectors[v + 1], 0));
-      odd.push_back(pick_lanes(vectors[v], vectors[v + 1], 1));
-    }
-    even = transpose_lanes(even);
-    odd = transpose_lanes(odd);
-    for (std::size_t v = 0; v < count / 2; ++v) {
-      result[2 * v] = even[v];
-      result[2 * v + 1] = odd[v];
-    }
-    return result;
-  }
+  llvm::IRBuilder<>& builder_;
+  int n_;     // vectors, and elements of each
+  int lane_;  // elements of a 128-bit lane (or n if that is less)
 };
 
 }  // namespace
@@ -76,21 +103,8 @@ Values emit_transpose(llvm::IRBuilder<>& builder, Values rows, llvm::Type* eleme
   auto* type = llvm::FixedVectorType::get(element, static_cast<unsigned>(n));
   for (llvm::Value*& row : rows)
     if (!row) row = llvm::PoisonValue::get(type);
-  const int lane_elements = kLaneBytes * 8 / static_cast<int>(element->getPrimitiveSizeInBits());
-  const Transposer transposer{builder, n, std::min(n, lane_elements)};
-  const int lane = transposer.lane;
-  std::vector<Values> blocks;  // per group of `lane` rows
-  for (int g = 0; g < n; g += lane)
-    blocks.push_back(
-        transposer.transpose_in_lanes(Values(rows.begin() + g, rows.begin() + g + lane)));
-  Values result(static_cast<std::size_t>(n));
-  for (int j = 0; j < lane; ++j) {
-    Values same;
-    for (const Values& block : blocks) same.push_back(block[static_cast<std::size_t>(j)]);
-    same = transposer.transpose_lanes(same);
-    for (std::size_t b = 0; b < same.size(); ++b) result[b * lane + j] = same[b];
-  }
-  return result;
+  const int lane = kLaneBytes * 8 / static_cast<int>(element->getPrimitiveSizeInBits());
+  return Transposer(builder, n, std::min(n, lane)).run(std::move(rows));
 }
 
 }  // namespace einjit
