@@ -67,22 +67,6 @@ llvm::Value* Box::load_vector(llvm::Value* pointer, int active, int width, bool 
                                   llvm::Constant::getNullValue(type));
 }
 
-void Box::store_vector(llvm::Value* value, llvm::Value* pointer, int active, int width) {
-  auto& builder = frame_.builder();
-  if (unit_.store == Store::streaming && active == width && width == lanes_) {
-    const auto bytes = align_.value() * static_cast<std::uint64_t>(lanes_);
-    auto* store = builder.CreateAlignedStore(value, pointer, llvm::Align(bytes));
-    auto* one = llvm::ConstantAsMetadata::get(builder.getInt32(1));
-    store->setMetadata(llvm::LLVMContext::MD_nontemporal,
-                       llvm::MDNode::get(builder.getContext(), one));
-    return;
-  }
-  if (active == width)
-    builder.CreateAlignedStore(value, pointer, align_);
-  else
-    builder.CreateMaskedStore(value, pointer, align_, mask_of(active, width));
-}
-
 // A vector of the addresses of a strided piece's elements.
 llvm::Value* Box::addresses(int operand, const UnitRef& ref, const Point& point) {
   auto& builder = frame_.builder();
@@ -190,35 +174,6 @@ void Box::ask_ahead(const UnitRef& ref, llvm::Value* from) {
   builder.CreateIntrinsic(llvm::Intrinsic::prefetch, {builder.getPtrTy()},
                           {frame_.advance(from, ref.ahead, 1), builder.getInt32(0),
                            builder.getInt32(2), builder.getInt32(1)});
-}
-
-void Box::prefetch_old(const Point& point) {
-  auto& builder = frame_.builder();
-  // For writing, into L1, data.
-  builder.CreateIntrinsic(llvm::Intrinsic::prefetch, {builder.getPtrTy()},
-                          {address(0, unit_.out, point.at, point.piece.offset), builder.getInt32(1),
-                           builder.getInt32(3), builder.getInt32(1)});
-}
-
-llvm::Value* Box::load_old(const Point& point) { return load_raw(0, unit_.out, point); }
-
-void Box::store(const Point& point, llvm::Value* value) {
-  const Piece& piece = point.piece;
-  if (piece.width == 1 || unit_.out.var_strides[static_cast<std::size_t>(vec_var_)].is(1))
-    return store_vector(value, address(0, unit_.out, point.at, piece.offset), piece.active,
-                        piece.width);
-  frame_.builder().CreateMaskedScatter(value, addresses(0, unit_.out, point), align_,
-                                       mask_of(piece.active, piece.width));
-}
-
-void Box::store_transposed(const Point& first, const Values& values) {
-  const Piece& piece = first.piece;
-  Values columns = values;
-  columns.resize(static_cast<std::size_t>(piece.width));
-  const Values rows = emit_transpose(frame_.builder(), columns, frame_.element());
-  for (int r = 0; r < piece.active; ++r)
-    store_vector(rows[r], address(0, unit_.out, first.at, piece.offset + r),
-                 static_cast<int>(values.size()), piece.width);
 }
 
 }  // namespace einjit

@@ -1,4 +1,4 @@
-// The points of a tile's box as vectors in registers, and how they are loaded and stored.
+// The points of a tile's box as vectors in registers, and how they are loaded.
 //
 // A box with lengths fixed is cut along its vec variable into pieces of one vector each; a Point is
 // one piece at one position of every other variable. load_value() picks how an operand's values
@@ -39,12 +39,13 @@ class Box {
   llvm::Type* type_of(const Piece& piece) const;
   llvm::Value* spread(llvm::Value* scalar, const Piece& piece);
   llvm::Value* load_value(int input, const Point& point);
-  llvm::Value* load_old(const Point& point);
-  // Asks for the output's line at a point, to be written soon.
-  void prefetch_old(const Point& point);
-  void store(const Point& point, llvm::Value* value);
-  // Stores a block along the variable in which the output is contiguous: values[i] at first + i.
-  void store_transposed(const Point& first, const Values& values);
+  // One address, or a vector of them for a strided piece.
+  llvm::Value* address(int operand, const UnitRef& ref, const std::vector<std::int64_t>& at,
+                       std::int64_t vec_offset);
+  llvm::Value* addresses(int operand, const UnitRef& ref, const Point& point);
+  // A padded array may be read up to whole vectors.
+  llvm::Value* load_vector(llvm::Value* pointer, int active, int width, bool padded);
+  llvm::Align alignment() const { return align_; }
   llvm::Value* mask_of(int active, int width) const;
 
   // A variable along which the operand is contiguous while it is strided along the vec variable:
@@ -61,11 +62,6 @@ class Box {
   using Key = std::vector<std::int64_t>;
   Key key_of(int input, const Point& point) const;
   llvm::Value*& cached(int input, const Key& key);
-  llvm::Value* address(int operand, const UnitRef& ref, const std::vector<std::int64_t>& at,
-                       std::int64_t vec_offset);
-  llvm::Value* load_vector(llvm::Value* pointer, int active, int width, bool padded);
-  void store_vector(llvm::Value* value, llvm::Value* pointer, int active, int width);
-  llvm::Value* addresses(int operand, const UnitRef& ref, const Point& point);
   void ask_ahead(const UnitRef& ref, llvm::Value* from);
   llvm::Value* load_raw(int operand, const UnitRef& ref, const Point& point);
   void load_transposed(int input, const Point& point, int var);

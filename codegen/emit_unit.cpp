@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "box.hpp"
+#include "output.hpp"
 
 namespace einjit {
 namespace {
@@ -18,7 +18,8 @@ class TileEmitter {
         unit_(unit),
         lanes_(target.lanes(unit.dtype)),
         vec_(find_vec(unit)),
-        box_(frame, unit, vec_, lanes_) {
+        box_(frame, unit, vec_, lanes_),
+        output_(frame, unit, box_, vec_, lanes_) {
     box_.lengths = std::move(lengths);
     collect_points();
     collect_reduced();
@@ -58,7 +59,7 @@ class TileEmitter {
   void prefetch() {
     if (unit_.prefetch == Prefetch::none || vec_is_reduced()) return;
     for (const auto& at : points_)
-      for (const Piece& piece : pieces_) box_.prefetch_old({piece, at});
+      for (const Piece& piece : pieces_) output_.prefetch({piece, at});
   }
 
   // All positions of the unrolled variables.
@@ -274,30 +275,18 @@ class TileEmitter {
     return call;
   }
 
-  // alpha * sum (+ beta * old), as the unit says.
-  llvm::Value* updated(const Point& point, llvm::Value* sum) {
-    if (unit_.alpha == Alpha::runtime)
-      sum = builder().CreateFMul(sum, box_.spread(frame_.alpha(), point.piece));
-    if (unit_.old == Old::ignore) return sum;
-    llvm::Value* old = box_.load_old(point);
-    if (unit_.old == Old::add) return builder().CreateFAdd(old, sum);
-    return builder().CreateIntrinsic(llvm::Intrinsic::fma, {sum->getType()},
-                                     {old, box_.spread(frame_.beta(), point.piece), sum});
-  }
-
   void store(Values sums) {
     const bool lanes_added = vec_is_reduced();
     sums = total(std::move(sums));
     for (std::size_t p = 0; p < pieces_.size(); ++p) {
       const int var = lanes_added ? -1 : box_.transposed_var(unit_.out, pieces_[p]);
-      if (var >= 0 && unit_.old == Old::ignore)
+      if (var >= 0)
         store_blocks(p, var, sums);
       else
-        for (std::size_t u = 0; u < points_.size(); ++u) {
-          const Point point{pieces_[p], points_[u]};
-          box_.store(point, updated(point, sum_at(sums, 0, u, p)));
-        }
+        for (std::size_t u = 0; u < points_.size(); ++u)
+          output_.put({pieces_[p], points_[u]}, sum_at(sums, 0, u, p));
     }
+    output_.flush();
   }
 
   // Stores piece p of all points, in blocks along `var`.
@@ -305,14 +294,13 @@ class TileEmitter {
     const int width = pieces_[p].width;
     std::map<std::vector<std::int64_t>, Values> blocks;  // by first point
     for (std::size_t u = 0; u < points_.size(); ++u) {
-      const Point point{pieces_[p], points_[u]};
       std::vector<std::int64_t> first = points_[u];
       first[var] = first[var] / width * width;
       Values& block = blocks[first];
       block.resize(std::max<std::size_t>(block.size(), points_[u][var] - first[var] + 1));
-      block[points_[u][var] - first[var]] = updated(point, sum_at(sums, 0, u, p));
+      block[points_[u][var] - first[var]] = sum_at(sums, 0, u, p);
     }
-    for (const auto& [first, values] : blocks) box_.store_transposed({pieces_[p], first}, values);
+    for (const auto& [first, values] : blocks) output_.put_transposed({pieces_[p], first}, values);
   }
 
   UnitFrame& frame_;
@@ -320,6 +308,7 @@ class TileEmitter {
   int lanes_;
   int vec_;  // the vec variable, or -1
   Box box_;
+  Output output_;
   std::vector<std::vector<std::int64_t>> points_;
   std::vector<Piece> pieces_;
   std::vector<int> reduced_;

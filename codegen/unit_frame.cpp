@@ -82,6 +82,39 @@ llvm::Value* UnitFrame::advance(llvm::Value* pointer, const Size& size, std::int
   return builder_.CreateGEP(element_, pointer, times(size, factor));
 }
 
+llvm::Value* UnitFrame::is_aligned() {
+  constexpr std::uint64_t kLine = 64;
+  if (!aligned_) {
+    auto* type = entry_builder_.getInt64Ty();
+    auto* address = entry_builder_.CreatePtrToInt(pointers_[0], type);
+    aligned_ = entry_builder_.CreateICmpEQ(
+        entry_builder_.CreateAnd(address, entry_builder_.getInt64(kLine - 1)),
+        entry_builder_.getInt64(0));
+  }
+  return aligned_;
+}
+
+llvm::Value* UnitFrame::is_set(int index) {
+  if (!set_) set_ = entry_builder_.CreateICmpNE(slot(index), entry_builder_.getInt64(0));
+  return set_;
+}
+
+void UnitFrame::emit_if(llvm::Value* condition, const std::function<void()>& then,
+                        const std::function<void()>& otherwise) {
+  auto block = [&](const char* name) {
+    return llvm::BasicBlock::Create(function_->getContext(), name, function_);
+  };
+  auto *yes = block("then"), *no = block("else"), *done = block("done");
+  builder_.CreateCondBr(condition, yes, no);
+  builder_.SetInsertPoint(yes);
+  then();
+  builder_.CreateBr(done);
+  builder_.SetInsertPoint(no);
+  otherwise();
+  builder_.CreateBr(done);
+  builder_.SetInsertPoint(done);
+}
+
 void UnitFrame::ask_ahead(int lines) {
   auto* offset_type = builder_.getInt32Ty();
   for (int line = 0; line < lines; ++line) {

@@ -36,6 +36,13 @@ class UnitFrame {
   using LoopBody = std::function<Values(const Values& carried)>;
   Values emit_loop(const Size& trips, Values carried, const LoopBody& body);
 
+  // Whether the output's pointer is on a cache line, and whether a slot is not 0; computed once.
+  llvm::Value* is_aligned();
+  llvm::Value* is_set(int slot);
+  // if (condition) then() else otherwise(); neither may define what is used after.
+  void emit_if(llvm::Value* condition, const std::function<void()>& then,
+               const std::function<void()>& otherwise);
+
   // Asks for the next lines of the unit's list, into L2.
   void ask_ahead(int lines);
 
@@ -54,7 +61,7 @@ class UnitFrame {
   llvm::Value *ahead_at_ = nullptr,
               *ahead_base_ = nullptr;  // of the list; every loop carries the first
   llvm::BasicBlock* start_;
-  llvm::Value *alpha_ = nullptr, *beta_ = nullptr;
+  llvm::Value *alpha_ = nullptr, *beta_ = nullptr, *aligned_ = nullptr, *set_ = nullptr;
   std::map<int, llvm::Value*> slots_;
   std::map<std::pair<int, std::int64_t>, llvm::Value*> products_;
 };

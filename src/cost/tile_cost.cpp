@@ -15,8 +15,11 @@ constexpr double kStoreTransposed = 1.2;  // against transposing loads: lines ar
 constexpr double kLatencySlack = 1.5;   // accumulators beyond the latency, for loads that come late
 constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
-constexpr double kPackPerVector = 3.0;  // load, store and their misses, contiguous
-constexpr double kLoadTie = 0.25;       // of a load that hides behind FMAs: fewer are better
+constexpr double kPackPerVector = 5.0;  // load, store and their misses, contiguous
+constexpr double kTails =
+    0.004;  // for each kind of tail a loop leaves: more code, cold when it runs
+constexpr double kPackOverhead = 1500;  // scratch, its first touch, a plan to walk
+constexpr double kLoadTie = 0.1;        // of a load that hides behind FMAs: fewer are better
 
 // Of an empty sum one step is counted: its stores remain.
 double extent(const Contraction& c, Label l) {
@@ -125,11 +128,21 @@ struct TileCost {
     double cycles = 0;
     for (std::size_t k = 0; k < c.in.size(); ++k)
       if (is_packed(k))
-        cycles += element_count(c, c.in[k]) / lanes *
-                  (moves(c.in[k], tile.vec) && c.in[k].strides[tile.vec] == 1
-                       ? kPackPerVector
-                       : kPackPerVector + 1.5 * shuffles);
+        cycles += kPackOverhead + element_count(c, c.in[k]) / lanes *
+                                      (moves(c.in[k], tile.vec) && c.in[k].strides[tile.vec] == 1
+                                           ? kPackPerVector
+                                           : kPackPerVector + 1.5 * shuffles);
     return cycles;
+  }
+
+  // With and without tails along each label.
+  double kinds_of_tiles() const {
+    double kinds = 1;
+    for (auto [label, length] : {std::pair{tile.vec, tile.vec_length},
+                                 {tile.unroll, tile.unroll_length},
+                                 {tile.unroll2, tile.unroll2_length}})
+      if (label >= 0 && c.extents[label] > length && c.extents[label] % length != 0) kinds *= 2;
+    return kinds;
   }
 
   double run() const {
@@ -156,7 +169,8 @@ struct TileCost {
         step += kLoopOverhead / static_cast<double>(tile.steps);
     }
     const double merges = (tile.chains - 1) * sums / target.fma_per_cycle;
-    return tiles * (steps * step + merges + stores() + kTileOverhead) + packing();
+    return (tiles * (steps * step + merges + stores() + kTileOverhead) + packing()) *
+           (1 + kTails * (kinds_of_tiles() - 1));
   }
 };
 

@@ -175,7 +175,10 @@ class Planner {
         std::ranges::all_of(call.reduced, [&](Label l) { return ranges[l].lo == 0; });
     for (const PlanCall::Variant& variant : call.variants)
       if (variant.mask == mask && variant.is_first == is_first) return;
-    UnitOfTile made = unit_of_tile(nest_, chains_[index], ranges, is_first, shape_);
+    const SumPiece piece = call.reduced.empty() ? SumPiece::whole
+                           : is_first           ? SumPiece::first
+                                                : SumPiece::later;
+    UnitOfTile made = unit_of_tile(nest_, chains_[index], ranges, piece, shape_);
     // Whoever asks for more than there is asks for the first line again.
     if (call.ahead >= 0) {
       std::vector<std::int32_t>& offsets =
@@ -202,14 +205,12 @@ Plan make_plan(const LoopNest& nest, UnitShape shape) { return Planner(nest, sha
 void load_units(Plan& plan, UnitProvider& provider) {
   for (PlanCall& call : plan.calls)
     for (PlanCall::Variant& variant : call.variants)
-      for (bool without_old : {false, true})
-        for (bool is_misaligned : {false, true}) {
-          Unit unit = variant.unit;
-          if (without_old && unit.old == Old::scale_by_beta) unit.old = Old::ignore;
-          if (is_misaligned) unit.store = Store::cached;
-          auto& code = variant.code[code_index(without_old, is_misaligned)];
-          code = unit == variant.unit && variant.code[0] ? variant.code[0] : provider.get(unit);
-        }
+      for (bool without_old : {false, true}) {
+        Unit unit = variant.unit;
+        if (without_old && unit.old == Old::scale_by_beta) unit.old = Old::ignore;
+        auto& code = variant.code[without_old];
+        code = unit == variant.unit && variant.code[0] ? variant.code[0] : provider.get(unit);
+      }
 }
 
 }  // namespace einjit

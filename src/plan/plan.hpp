@@ -50,20 +50,14 @@ struct PlanCall {
     Unit unit;
     std::vector<std::int64_t> slots;
     std::int64_t lines_ahead;  // entries of the list that a call goes through
-    // The unit, or one that differs by what is known at run time: see code_index.
-    std::shared_ptr<const CompiledUnit> code[4];
+    // The unit, and the one for beta = 0: the old output is not read.
+    std::shared_ptr<const CompiledUnit> code[2];
   };
   std::vector<Operand> operands;  // output first
   std::vector<Label> reduced;     // reduced labels that loops above cut
   int ahead = -1;                 // the scratch buffer whose next source it asks for
   std::vector<Variant> variants;
 };
-
-// Bit 0: beta is 0, the old output is not read. Bit 1: the output is not on a cache line, so that
-// stores cannot be streamed.
-inline int code_index(bool without_old, bool is_misaligned) {
-  return without_old + 2 * is_misaligned;
-}
 
 // The source of the next copy into a scratch buffer, asked for while the copy before is used.
 struct PlanAhead {

@@ -11,7 +11,6 @@ namespace einjit {
 namespace {
 
 constexpr std::size_t kMaxOperands = 32;  // of one tile, with what it asks for ahead
-constexpr std::uintptr_t kLine = 64;
 
 // What the pieces of a parallel loop share.
 struct Run {
@@ -20,7 +19,7 @@ struct Run {
   const Executor& executor;
   Arena& arena;  // of the calling thread
   std::thread::id caller = std::this_thread::get_id();
-  int code;  // code_index of this run
+  bool without_old;  // beta is 0
   std::atomic<bool> failed = false;
 };
 
@@ -81,7 +80,7 @@ void call(const Run& run, const PlanCall& call, State& state) {
     pointers[call.operands.size() + 1] = state.ahead.base;
     state.ahead.at = at + variant->lines_ahead;
   }
-  variant->code[run.code]->run(pointers, variant->slots.data(), run.scale);
+  variant->code[run.without_old]->run(pointers, variant->slots.data(), run.scale);
 }
 
 // Streamed stores are ordered before whatever tells another thread that they are done.
@@ -224,13 +223,7 @@ std::size_t arena_bytes(const Plan& plan) {
 
 bool run(const Plan& plan, char* const* operands, const double* scale, const Executor& executor,
          Arena& arena) {
-  const bool is_misaligned = reinterpret_cast<std::uintptr_t>(operands[0]) % kLine != 0;
-  Run run{plan,
-          scale,
-          executor,
-          arena,
-          std::this_thread::get_id(),
-          code_index(scale[1] == 0, is_misaligned)};
+  Run run{plan, scale, executor, arena, std::this_thread::get_id(), scale[1] == 0};
   Arena::Lease memory(arena, state_bytes(plan));
   if (!memory.data()) return false;
   State state = state_in(plan, memory.data());

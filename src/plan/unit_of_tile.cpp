@@ -24,14 +24,17 @@ class Builder {
     for (const Ref& in : chain.tile->in) refs_.push_back(&in);
   }
 
-  UnitOfTile run(bool is_first) {
+  UnitOfTile run(SumPiece piece) {
     Unit& unit = made_.unit;
     unit.dtype = nest_.contraction.dtype;
     if (chain_.tile->update == Update::output) {
       unit.alpha = nest_.contraction.alpha;
-      unit.old = !is_first                              ? Old::add
-                 : nest_.contraction.beta == Beta::zero ? Old::ignore
-                                                        : Old::scale_by_beta;
+      if (piece != SumPiece::later && nest_.contraction.beta == Beta::runtime) {
+        unit.old = Old::scale_by_beta;
+      } else if (piece != SumPiece::whole) {
+        unit.old = Old::add_later;
+        unit.later_slot = argument(piece == SumPiece::later).slot;
+      }
     }
     unit.store = chain_.tile->store;
     unit.prefetch = chain_.tile->prefetch;
@@ -179,8 +182,8 @@ class Builder {
 }  // namespace
 
 UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
-                        const std::vector<LabelRange>& ranges, bool is_first, UnitShape shape) {
-  return Builder(nest, chain, ranges, shape).run(is_first);
+                        const std::vector<LabelRange>& ranges, SumPiece piece, UnitShape shape) {
+  return Builder(nest, chain, ranges, shape).run(piece);
 }
 
 }  // namespace einjit

@@ -24,9 +24,12 @@ struct UnitOfTile {
   std::int64_t lines_ahead = 0;     // entries of the list of lines that a call goes through
 };
 
+// What part of its sums a call of a tile adds up.
+enum class SumPiece : std::uint8_t { whole, first, later };
+
 // `ranges` are those around the chain. With UnitShape::argument each absorbed loop's range must be
 // whole pieces or shorter than one.
 UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
-                        const std::vector<LabelRange>& ranges, bool is_first, UnitShape shape);
+                        const std::vector<LabelRange>& ranges, SumPiece piece, UnitShape shape);
 
 }  // namespace einjit

@@ -20,6 +20,13 @@ std::int64_t balanced(std::int64_t extent, std::int64_t most) {
   return (extent + pieces - 1) / pieces;
 }
 
+// The largest divisor up to `most`: tiles without tails are less code. 0 if all are small.
+std::int64_t even(std::int64_t extent, std::int64_t most) {
+  for (std::int64_t length = most; length * 3 >= most && length > 1; --length)
+    if (extent % length == 0) return length;
+  return 0;
+}
+
 class Enumerator {
  public:
   Enumerator(const Contraction& c, const Target& target)
@@ -75,23 +82,29 @@ class Enumerator {
         tile.chains = chains;
         consider(tile);
       }
+    // Blocks to transpose along the sum.
+    const bool has_blocks = std::ranges::any_of(c_.in, [&](const Access& a) {
+      return tile.vec >= 0 && a.strides[tile.vec] != 0 && std::abs(a.strides[reduced_.back()]) == 1;
+    });
     tile.chains = 1;
-    tile.steps = lanes_;  // blocks to transpose along the sum
-    if (length >= lanes_ / 2) consider(tile);
+    tile.steps = lanes_;
+    if (has_blocks && length >= lanes_ / 2) consider(tile);
   }
 
   void enumerate_over_output(Label vec) {
-    for (int vectors : {1, 2, 3, 4, 6, 8}) {
+    for (int vectors = 1; vectors <= 8; ++vectors) {
       RegisterTile tile;
       tile.vec = vec;
+      // Five and seven serve labels that are no longer.
+      if ((vectors == 5 || vectors == 7) && c_.extents[vec] > vectors * lanes_) continue;
       tile.vec_length = std::min<std::int64_t>(c_.extents[vec], vectors * lanes_);
       if (vectors > 1 && c_.extents[vec] <= (vectors - 1) * lanes_) break;
       consider_chains(tile);
       for (Label unroll : kept_) {
         if (unroll == vec) continue;
         const std::int64_t most = (target_.vector_registers - vectors - 1) / vectors;
-        for (std::int64_t length :
-             {most, most - 1, most - 2, most / 2, std::int64_t{lanes_}, std::int64_t{4}}) {
+        for (std::int64_t length : {most, most - 1, most - 2, most / 2, std::int64_t{lanes_},
+                                    std::int64_t{4}, even(c_.extents[unroll], most)}) {
           if (length < 2) continue;
           tile.unroll = unroll;
           tile.unroll_length = length == lanes_ ? std::min(length, c_.extents[unroll])

@@ -14,10 +14,11 @@ constexpr double kFill = 0.85;   // of a cache that is of use to its streams
 constexpr double kConflict = 8;  // a stream whose rows fall into one set
 constexpr std::int64_t kPage = 4096;
 constexpr std::int64_t kL1Ways = 8;
-constexpr double kTlbEntries = 32;  // left for one stream
+constexpr double kTlbEntries = 64;  // left for one stream
 constexpr double kPageMissCycles = 6;
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
 constexpr double kL3LineCycles = 4;
+constexpr double kL2Resident = 0.1;     // of what a line from L3 costs, if operands stay in L2
 constexpr double kShortRun = 3;         // a line from DRAM that comes alone, against in a run
 constexpr double kShortRunAhead = 1.5;  // if it is asked for ahead, or written past the caches
 constexpr double kRunLines = 6;         // lines that make a run
@@ -135,12 +136,18 @@ class Analysis {
     return line_cost(s) == 1 && elements / run_length(s, tile, -1, s.to) > kFewRows;
   }
 
-  // Of a line, against one from memory: operands that L3 can hold come from there.
+  // Of a line, against one from memory: what L3 can hold comes from there, and if everything fits
+  // L2, nothing leaves it.
   double line_cost(const Stream& s) const {
-    const bool all_in_l3 = byte_count(c_) < static_cast<double>(target_.l3_bytes);
-    const double bytes = element_count(c_, *s.access) * item();
-    if (!all_in_l3 && bytes * 4 > static_cast<double>(target_.l3_bytes)) return 1;
-    return kL3LineCycles * target_.dram_bytes_per_cycle / static_cast<double>(target_.line_bytes);
+    const double all = byte_count(c_);
+    const double l3_line =
+        kL3LineCycles * target_.dram_bytes_per_cycle / static_cast<double>(target_.line_bytes);
+    if (all <= bytes_of(Level::l2)) return kL2Resident * l3_line;
+    if (all < static_cast<double>(target_.l3_bytes)) return l3_line;
+    const double bytes =
+        s.is_dense ? box_lines(s, s.from).lines * static_cast<double>(target_.line_bytes) * 2
+                   : element_count(c_, *s.access) * item() * 4;
+    return bytes <= static_cast<double>(target_.l3_bytes) ? l3_line : 1;
   }
 
   double item() const { return static_cast<double>(size_of(c_.dtype)); }

@@ -63,7 +63,8 @@ struct UnitRef {
 };
 
 // What a store does with the old value of the output.
-enum class Old : std::uint8_t { ignore, add, scale_by_beta };
+// add_later: adds it if the slot `later_slot` is not 0 (a later piece of a sum), else ignores it.
+enum class Old : std::uint8_t { ignore, add_later, scale_by_beta };
 
 // Lines asked for from a list: pointers[operands] is the next entry of an array of 32-bit offsets,
 // pointers[operands + 1] what they are relative to.
@@ -77,6 +78,7 @@ struct Unit {
   DType dtype = DType::f32;
   Alpha alpha = Alpha::one;
   Old old = Old::ignore;
+  int later_slot = -1;
   Store store = Store::cached;
   Prefetch prefetch = Prefetch::none;
   UnitAhead ahead;

@@ -1,0 +1,109 @@
+#include "output.hpp"
+
+#include <llvm/IR/Intrinsics.h>
+
+#include "transpose.hpp"
+
+namespace einjit {
+namespace {
+
+// Results wait in registers: few more than these do.
+constexpr std::size_t kMostWaiting = 24;
+
+}  // namespace
+
+void Output::prefetch(const Point& point) {
+  auto& builder = frame_.builder();
+  // For writing, into L1, data.
+  builder.CreateIntrinsic(llvm::Intrinsic::prefetch, {builder.getPtrTy()},
+                          {box_.address(0, unit_.out, point.at, point.piece.offset),
+                           builder.getInt32(1), builder.getInt32(3), builder.getInt32(1)});
+}
+
+void Output::put(const Point& point, llvm::Value* sum) {
+  const Piece& piece = point.piece;
+  const bool is_contiguous =
+      piece.width == 1 || unit_.out.var_strides[static_cast<std::size_t>(vec_var_)].is(1);
+  llvm::Value* where = is_contiguous ? box_.address(0, unit_.out, point.at, piece.offset)
+                                     : box_.addresses(0, unit_.out, point);
+  add({sum, where, piece, !is_contiguous});
+}
+
+void Output::put_transposed(const Point& first, const Values& sums) {
+  const Piece& piece = first.piece;
+  if (results_.size() + static_cast<std::size_t>(piece.active) > kMostWaiting) flush();
+  Values columns = sums;
+  columns.resize(static_cast<std::size_t>(piece.width));
+  const Values rows = emit_transpose(frame_.builder(), columns, frame_.element());
+  const Piece row{0, piece.width, static_cast<int>(sums.size())};
+  for (int r = 0; r < piece.active; ++r)
+    add({rows[static_cast<std::size_t>(r)], box_.address(0, unit_.out, first.at, piece.offset + r),
+         row, false});
+}
+
+void Output::add(Result result) {
+  auto& builder = frame_.builder();
+  if (unit_.alpha == Alpha::runtime)
+    result.sum = builder.CreateFMul(result.sum, box_.spread(frame_.alpha(), result.piece));
+  results_.push_back(result);
+}
+
+llvm::Value* Output::condition() {
+  if (unit_.store == Store::streaming) return frame_.is_aligned();
+  if (unit_.old == Old::add_later) return frame_.is_set(unit_.later_slot);
+  return nullptr;
+}
+
+void Output::flush() {
+  if (results_.empty()) return;
+  llvm::Value* other = condition();
+  if (!other) {
+    store_all(Way::plain);
+  } else {
+    const Way way = unit_.store == Store::streaming ? Way::streamed : Way::add_old;
+    frame_.emit_if(
+        other, [&] { store_all(way); }, [&] { store_all(Way::plain); });
+  }
+  results_.clear();
+}
+
+void Output::store_all(Way way) {
+  for (const Result& result : results_) store(result, way);
+}
+
+llvm::Value* Output::old(const Result& result) {
+  auto* type = result.sum->getType();
+  if (!result.is_scattered)
+    return box_.load_vector(result.where, result.piece.active, result.piece.width, false);
+  return frame_.builder().CreateMaskedGather(type, result.where, box_.alignment(),
+                                             box_.mask_of(result.piece.active, result.piece.width),
+                                             llvm::Constant::getNullValue(type));
+}
+
+void Output::store(const Result& result, Way way) {
+  auto& builder = frame_.builder();
+  const Piece& piece = result.piece;
+  llvm::Value* value = result.sum;
+  if (way == Way::add_old)
+    value = builder.CreateFAdd(old(result), value);
+  else if (unit_.old == Old::scale_by_beta)
+    value = builder.CreateIntrinsic(llvm::Intrinsic::fma, {value->getType()},
+                                    {old(result), box_.spread(frame_.beta(), piece), value});
+  if (result.is_scattered) {
+    builder.CreateMaskedScatter(value, result.where, box_.alignment(),
+                                box_.mask_of(piece.active, piece.width));
+  } else if (way == Way::streamed && piece.is_whole() && piece.width == lanes_) {
+    const auto bytes = box_.alignment().value() * static_cast<std::uint64_t>(lanes_);
+    auto* store = builder.CreateAlignedStore(value, result.where, llvm::Align(bytes));
+    auto* one = llvm::ConstantAsMetadata::get(builder.getInt32(1));
+    store->setMetadata(llvm::LLVMContext::MD_nontemporal,
+                       llvm::MDNode::get(builder.getContext(), one));
+  } else if (piece.is_whole()) {
+    builder.CreateAlignedStore(value, result.where, box_.alignment());
+  } else {
+    builder.CreateMaskedStore(value, result.where, box_.alignment(),
+                              box_.mask_of(piece.active, piece.width));
+  }
+}
+
+}  // namespace einjit

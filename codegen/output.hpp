@@ -1,0 +1,49 @@
+// A tile's results on their way to memory.
+//
+// Results are collected first and stored together, so that what is known at run time only (are
+// lines aligned, is there an old value to add) costs one branch over stores and not a second unit.
+#pragma once
+
+#include "box.hpp"
+
+namespace einjit {
+
+class Output {
+ public:
+  Output(UnitFrame& frame, const Unit& unit, Box& box, int vec_var, int lanes)
+      : frame_(frame), unit_(unit), box_(box), vec_var_(vec_var), lanes_(lanes) {}
+
+  // Asks for the line at a point, to be written soon.
+  void prefetch(const Point& point);
+  void put(const Point& point, llvm::Value* sum);
+  // A block along the variable in which the output is contiguous: sums[i] at first + i.
+  void put_transposed(const Point& first, const Values& sums);
+  // Stores what was put since the last time.
+  void flush();
+
+ private:
+  // A vector (or scalar) and where it goes: one address, or one per lane.
+  struct Result {
+    llvm::Value* sum;
+    llvm::Value* where;
+    Piece piece;
+    bool is_scattered;
+  };
+  enum class Way : std::uint8_t { plain, streamed, add_old };
+
+  void add(Result result);
+  void store_all(Way way);
+  void store(const Result& result, Way way);
+  llvm::Value* old(const Result& result);
+  // The condition of the other way to store, if the unit has one.
+  llvm::Value* condition();
+
+  UnitFrame& frame_;
+  const Unit& unit_;
+  Box& box_;
+  int vec_var_;
+  int lanes_;
+  std::vector<Result> results_;
+};
+
+}  // namespace einjit
