@@ -127,7 +127,7 @@ Result<std::shared_ptr<const Executable>> build_executable(
     ready.operands.push_back(step.result == kOutput ? 0 : number(step.result));
     for (int operand : step.operands) ready.operands.push_back(number(operand));
     watch.lap("plan");
-    load_units(ready.plan, units);
+    load_units(ready.plan, units, default_executor());
     watch.lap("code");
     made->predicted_seconds += lowered->seconds;
     const double factors = static_cast<double>(step.contraction.in.size());

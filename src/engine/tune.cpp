@@ -117,7 +117,7 @@ Result<std::vector<Choice>> tune_steps(const Contraction& canonical, const Targe
       Result<LoweredStep> lowered = lower_step(step.contraction, target, options, &choice);
       if (!lowered) return std::unexpected(lowered.error());
       trials.push_back({std::move(choice), make_plan(lowered->nest, lowered->shape), {}});
-      load_units(trials.back().plan, units);
+      load_units(trials.back().plan, units, default_executor());
     }
     Trial& winner = StepTuner(step.contraction, limits).run(trials);
     if (report)

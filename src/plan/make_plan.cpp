@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <exception>
+#include <map>
 #include <optional>
 
 #include "plan/plan.hpp"
@@ -202,15 +204,41 @@ class Planner {
 
 Plan make_plan(const LoopNest& nest, UnitShape shape) { return Planner(nest, shape).run(); }
 
-void load_units(Plan& plan, UnitProvider& provider) {
+void load_units(Plan& plan, UnitProvider& provider, const Executor& executor) {
+  struct Missing {
+    Unit unit;
+    std::vector<std::shared_ptr<const CompiledUnit>*> wanted_by;
+    std::exception_ptr failure;
+  };
+  std::map<std::string, Missing> by_key;
   for (PlanCall& call : plan.calls)
     for (PlanCall::Variant& variant : call.variants)
       for (bool without_old : {false, true}) {
         Unit unit = variant.unit;
         if (without_old && unit.old == Old::scale_by_beta) unit.old = Old::ignore;
-        auto& code = variant.code[without_old];
-        code = unit == variant.unit && variant.code[0] ? variant.code[0] : provider.get(unit);
+        Missing& missing = by_key[unit.key()];
+        missing.unit = std::move(unit);
+        missing.wanted_by.push_back(&variant.code[without_old]);
       }
+  struct Work {
+    UnitProvider& provider;
+    std::vector<Missing*> units;
+  } work{provider, {}};
+  for (auto& [key, missing] : by_key) work.units.push_back(&missing);
+  auto body = [](void* argument, std::int64_t piece) {
+    auto& work = *static_cast<Work*>(argument);
+    Missing& missing = *work.units[static_cast<std::size_t>(piece)];
+    try {
+      const auto code = work.provider.get(missing.unit);
+      for (auto* place : missing.wanted_by) *place = code;
+    } catch (...) {
+      missing.failure = std::current_exception();
+    }
+  };
+  const auto count = static_cast<std::int64_t>(work.units.size());
+  (count > 1 ? executor : serial_executor).run(executor.context, count, body, &work);
+  for (const Missing* missing : work.units)
+    if (missing->failure) std::rethrow_exception(missing->failure);
 }
 
 }  // namespace einjit

@@ -80,7 +80,8 @@ struct Plan {
 
 // Without units: their code is filled in by load_units. `nest` must verify.
 Plan make_plan(const LoopNest& nest, UnitShape shape);
-void load_units(Plan& plan, UnitProvider& provider);
+// Compiles what the provider does not have, several units at once if the executor can.
+void load_units(Plan& plan, UnitProvider& provider, const Executor& executor);
 
 // False if there was no memory for scratch; the output's contents are then undefined. The calling
 // thread's scratch comes from `arena`, that of an executor's other threads from their own.

@@ -195,6 +195,10 @@ class Builder {
       for (const Access& a : c_.in)
         if (a.strides[l.label] == 1) grow(loops, l, target_.line_bytes / size_of(c_.dtype), most);
     for (LoopSpec& l : loops) grow(loops, l, c_.extents[l.label], most);
+    // Whole vectors: copies that transpose along the sum have fewer kinds of tails.
+    const std::int64_t lanes = target_.lanes(c_.dtype);
+    for (LoopSpec& l : loops)
+      if (l.step > lanes && l.step < c_.extents[l.label]) l.step = l.step / lanes * lanes;
     return loops;
   }
 
