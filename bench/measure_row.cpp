@@ -8,6 +8,7 @@
 #include <cmath>
 #include <functional>
 #include <random>
+#include <thread>
 
 #include "limit.hpp"
 #include "measure/peaks.hpp"
@@ -59,8 +60,11 @@ struct Arrays {
 };
 
 void add_contestant(const std::string& name, const Settings& settings, std::function<void()> run) {
+  // Idle threads of the contestant before spin for a while (OpenBLAS 25 ms): they must be asleep.
+  const auto pause = std::chrono::milliseconds(settings.threads > 1 ? 40 : 0);
   benchmark::RegisterBenchmark(name.c_str(),
-                               [run](benchmark::State& state) {
+                               [run, pause](benchmark::State& state) {
+                                 std::this_thread::sleep_for(pause);
                                  for (auto _ : state) run();
                                })
       ->Repetitions(settings.repetitions)

@@ -6,9 +6,10 @@
 namespace einjit {
 namespace {
 
-constexpr double kParallelCycles = 400e3;  // below this a kernel stays on one thread
-constexpr double kChunkCycles = 60e3;      // the least work of a parallel piece
+constexpr double kChunkCycles = 60e3;  // the least work of a parallel piece
 constexpr std::int64_t kMostChunks = 32;
+constexpr double kWorthIt = 0.02;           // of idle time: smaller pieces have their cost
+constexpr std::int64_t kFewPieces = 8;      // fewer are hard to share out
 constexpr std::int64_t kChunkBytes = 4096;  // the least run of a piece along a contiguous label
 constexpr double kStreamCaches = 4;         // an output of so many L2s is written past the caches
 constexpr std::int64_t kSumBlock = 16;    // rows summed at once when each lies on pages of its own
@@ -202,9 +203,21 @@ class Builder {
     return loops;
   }
 
+  // The outermost loop may be cut finer to make pieces enough for threads.
   void add_loops(const std::vector<LoopSpec>& loops, Order outermost = Order::serial) {
-    for (std::size_t l = loops.size(); l-- > 0;)
-      loop(loops[l].label, loops[l].step, l + 1 == loops.size() ? outermost : Order::serial);
+    for (std::size_t l = loops.size(); l-- > 0;) {
+      const Order order = l + 1 == loops.size() ? outermost : Order::serial;
+      std::int64_t step = loops[l].step;
+      if (order == Order::parallel) {
+        const std::int64_t unit = tile_step(loops[l].label);
+        const std::int64_t extent = c_.extents[loops[l].label];
+        const std::int64_t most = (extent / kFewPieces + unit) / unit * unit;
+        step = std::min(step, most);
+        for (std::int64_t s = step - unit; s > 0 && s * 2 >= most; s -= unit)
+          if (idle_part(extent, s) < idle_part(extent, step) - kWorthIt) step = s;
+      }
+      loop(loops[l].label, step, order);
+    }
   }
   void add_tile_loops(const std::vector<LoopSpec>& loops) {
     for (auto l = loops.rbegin(); l != loops.rend(); ++l) loop(l->label, tile_step(l->label));
@@ -349,6 +362,17 @@ class Builder {
 };
 
 }  // namespace
+
+double idle_part(std::int64_t extent, std::int64_t step) {
+  double idle = 0;
+  for (std::int64_t threads : {2, 4}) {
+    const std::int64_t whole = extent / step, rest = extent % step;
+    const std::int64_t rounds = (whole + threads - 1) / threads;
+    const std::int64_t last = whole % threads == 0 ? rest : 0;
+    idle += static_cast<double>((rounds * step + last) * threads) / static_cast<double>(extent) - 1;
+  }
+  return idle / 2;
+}
 
 Schedule build_schedule(const Contraction& contraction, const Target& target,
                         const RegisterTile& tile, const LoopPlan& plan, double cycles) {

@@ -26,6 +26,12 @@ struct LoopPlan {
   bool is_ahead = false;  // the innermost copy's next source is asked for ahead
 };
 
+// Work below this stays on one thread.
+inline constexpr double kParallelCycles = 400e3;
+
+// What a parallel loop's pieces leave idle on two and four threads, on average, against the work.
+double idle_part(std::int64_t extent, std::int64_t step);
+
 // `cycles`: predicted for all, decides whether the work is cut into parallel pieces.
 Schedule build_schedule(const Contraction& contraction, const Target& target,
                         const RegisterTile& tile, const LoopPlan& plan, double cycles);

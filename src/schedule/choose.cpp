@@ -10,6 +10,8 @@
 namespace einjit {
 namespace {
 
+constexpr double kIdle = 0.05;  // of idle threads' time: one thread does not care
+
 bool copies_from_memory(const Contraction& c, const Target& target, const RegisterTile& tile) {
   for (std::size_t k = 0; k < c.in.size(); ++k)
     if (tile.packed >> k & 1 && element_count(c, c.in[k]) * static_cast<double>(size_of(c.dtype)) >
@@ -46,6 +48,13 @@ std::vector<LoopPlan> plans_for(const Contraction& c, const Target& target,
   return plans;
 }
 
+double idle_part_of(const Contraction& c, const Schedule& schedule) {
+  for (const auto& item : schedule.outer)
+    if (const auto* loop = std::get_if<LoopSpec>(&item); loop && loop->order == Order::parallel)
+      return idle_part(c.extents[loop->label], loop->step);
+  return idle_part(1, 1);
+}
+
 // Every tile with every plan, by falling promise of the tile; `keep(schedule, tile, cycles)` says
 // beyond how many cycles nothing is of interest any more.
 template <class Keep>
@@ -55,7 +64,8 @@ void for_each_candidate(const Contraction& c, const Target& target, const Keep& 
     if (rated.cycles > limit) break;  // sorted: no later one can win
     for (const LoopPlan& plan : plans_for(c, target, rated.tile)) {
       Schedule schedule = build_schedule(c, target, rated.tile, plan, rated.cycles);
-      const double cycles = schedule_cycles(c, schedule, target, rated.cycles);
+      double cycles = schedule_cycles(c, schedule, target, rated.cycles);
+      if (rated.cycles > kParallelCycles) cycles *= 1 + kIdle * idle_part_of(c, schedule);
       if (cycles < limit) limit = keep(std::move(schedule), rated.tile, cycles);
     }
   }
