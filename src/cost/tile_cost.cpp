@@ -86,8 +86,20 @@ struct TileCost {
   // Loading one vector of an operand that moves along the vec label.
   double vector_load(const Access& a, bool packed) const {
     const double load = 1 / target.loads_per_cycle;
-    if (packed || a.strides[tile.vec] == 1) return load;
-    return is_transposable(a) ? load + shuffles * waste(a) : lanes * kGatherPerLane;
+    if (packed || a.strides[tile.vec] == 1 || is_transposable(a)) return load;
+    return lanes * kGatherPerLane;
+  }
+
+  // Shuffles of one step, on units that multiply too.
+  double step_shuffles() const {
+    double cycles = 0;
+    for (std::size_t k = 0; k < c.in.size(); ++k) {
+      const Access& a = c.in[k];
+      if (!moves(a, tile.vec) || is_packed(k) || a.strides[tile.vec] == 1 || !is_transposable(a))
+        continue;
+      cycles += count(a) * vectors() * shuffles * waste(a);
+    }
+    return cycles;
   }
 
   double count(const Access& a) const {
@@ -162,6 +174,7 @@ struct TileCost {
     const double operations = sums * std::max<double>(1, static_cast<double>(c.in.size()) - 1);
     const double loads = step_loads(steps);
     double step = std::max(operations / target.fma_per_cycle, loads) + kLoadTie * loads;
+    step += step_shuffles();
     if (any_reduced) {
       const double waits = vec_is_reduced() ? 1.0 : 1.0 / tile.chains;
       step = std::max(step, kLatencySlack * target.fma_latency * waits);

@@ -13,6 +13,7 @@ constexpr std::int64_t kFewPieces = 8;      // fewer are hard to share out
 constexpr std::int64_t kChunkBytes = 4096;  // the least run of a piece along a contiguous label
 constexpr double kStreamCaches = 4;         // an output of so many L2s is written past the caches
 constexpr std::int64_t kSumBlock = 16;    // rows summed at once when each lies on pages of its own
+constexpr std::int64_t kMostReads = 2;    // of what is asked for ahead
 constexpr std::int64_t kLinesAhead = 16;  // of a row
 constexpr std::int64_t kRun = 32;         // elements read in a row where a block can choose
 constexpr std::int64_t kWholeRun = 128;   // contiguous labels up to this are not cut
@@ -326,15 +327,20 @@ class Builder {
            static_cast<double>(target_.l2_bytes) * 2;
   }
 
-  // Larger than the caches, and no loop comes back to it.
+  // Larger than the caches, and loops come back to it hardly ever.
   bool streams_once(const Access& a) const {
     if (element_count(c_, a) * static_cast<double>(size_of(c_.dtype)) <
         static_cast<double>(target_.l2_bytes) * kStreamCaches)
       return false;
-    return std::ranges::none_of(schedule_.outer, [&](const auto& item) {
-      const auto* loop = std::get_if<LoopSpec>(&item);
-      return loop && a.strides[loop->label] == 0;
-    });
+    std::vector<std::int64_t> length = c_.extents;
+    std::int64_t times = 1;
+    for (const auto& item : schedule_.outer)
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        if (a.strides[loop->label] == 0)
+          times *= (length[loop->label] + loop->step - 1) / loop->step;
+        length[loop->label] = std::min(length[loop->label], loop->step);
+      }
+    return times <= kMostReads;
   }
 
   void add_tile() {

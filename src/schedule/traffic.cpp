@@ -16,6 +16,8 @@ constexpr std::int64_t kPage = 4096;
 constexpr std::int64_t kL1Ways = 8;
 constexpr double kTlbEntries = 64;  // left for one stream
 constexpr double kPageMissCycles = 6;
+constexpr double kSecondTlbEntries = 1500;
+constexpr double kPageWalkCycles = 30;
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
 constexpr double kL3LineCycles = 4;
 constexpr double kL2Resident = 0.1;     // of what a line from L3 costs, if operands stay in L2
@@ -61,6 +63,7 @@ class Analysis {
       // Asked for too early is better than not at all.
       if (is_waited_for(s)) result.waited_lines += s.is_ahead ? lines / 2 : lines;
       result.page_misses += page_misses(s);
+      result.page_walks += page_walks(s);
     }
     return result;
   }
@@ -129,11 +132,18 @@ class Analysis {
   bool is_waited_for(const Stream& s) const {
     if (s.is_output || s.is_dense || is_asked_for(s)) return false;
     if (s.is_copied) return true;
-    const Lengths& tile = nest_.lengths[s.to];
+    return line_cost(s) == 1 && rows_at_once(s) > kFewRows;
+  }
+
+  // Rows a tile goes along at the same time: unrolled ones, whether or not they lie end to end.
+  double rows_at_once(const Stream& s) const {
+    Lengths walked = nest_.lengths[s.to];
     double elements = 1;
     for (Label l = 0; l < c_.label_count(); ++l)
-      if (s.access->strides[l] != 0) elements *= static_cast<double>(tile[l]);
-    return line_cost(s) == 1 && elements / run_length(s, tile, -1, s.to) > kFewRows;
+      if (s.access->strides[l] != 0) elements *= static_cast<double>(walked[l]);
+    for (const TileVar& var : schedule_.tile)
+      if (var.role == Role::unroll) walked[var.label] = 1;
+    return elements / run_length(s, walked, -1, s.to);
   }
 
   // Of a line, against one from memory: what L3 can hold comes from there, and if everything fits
@@ -297,10 +307,10 @@ class Analysis {
     return elements / run <= kStreams ? kRunLines : std::max(run / line_items(), 1.0);
   }
 
-  // The innermost box walks over pages; beyond the TLB's reach each costs a miss.
-  double page_misses(const Stream& s) const {
-    if (s.is_dense) return 0;
-    const Lengths& box = nest_.lengths[s.to];
+  // Pages that a box lies on.
+  double pages(const Stream& s, std::size_t depth) const {
+    if (s.is_dense) return 0;  // scratch lies on large pages
+    const Lengths& box = nest_.lengths[depth];
     double pages = 1;
     for (Label l = 0; l < c_.label_count(); ++l) {
       const double stride = std::abs(static_cast<double>(s.access->strides[l])) * item();
@@ -308,9 +318,36 @@ class Analysis {
         pages *= std::max(1.0, std::min(static_cast<double>(box[l]),
                                         static_cast<double>(box[l]) * stride / kPage));
     }
-    if (pages <= kTlbEntries) return 0;
-    for (std::size_t d = 0; d < s.to; ++d) pages *= nest_.trips[d];
     return pages;
+  }
+
+  // The innermost box walks over pages; beyond the first-level TLB's reach each costs a miss.
+  double page_misses(const Stream& s) const {
+    double misses = pages(s, s.to);
+    if (misses <= kTlbEntries) return 0;
+    for (std::size_t d = 0; d < s.to; ++d) misses *= nest_.trips[d];
+    return misses;
+  }
+
+  // Misses of the second-level TLB: as lines, with pages for lines.
+  double page_walks(const Stream& s) const {
+    auto all = [&](std::size_t depth) {
+      double sum = 0;
+      for (const Stream& other : streams_)
+        if (depth >= other.from) sum += pages(other, std::min(depth, other.to));
+      return sum;
+    };
+    std::size_t fitting = 0;
+    while (fitting < nest_.loops.size() && all(fitting) > kSecondTlbEntries) ++fitting;
+    if (fitting == 0) return 0;
+    const std::size_t depth = std::clamp(fitting, s.from, s.to);
+    double walks = pages(s, depth);
+    bool moved = false;
+    for (std::size_t d = depth; d-- > 0;) {
+      moved |= s.access->strides[nest_.loops[d].label] != 0;
+      if (moved) walks *= nest_.trips[d];
+    }
+    return walks;
   }
 
   const Contraction& c_;
@@ -333,8 +370,8 @@ double schedule_cycles(const Contraction& c, const Schedule& schedule, const Tar
   // What nobody waits for hides behind the arithmetic, mostly.
   const double waited = moved.waited_lines * line;
   const double memory = moved.l2_lines * line - waited;
-  const double core =
-      tile_cycles + moved.l1_lines * kL2LineCycles * 0.3 + moved.page_misses * kPageMissCycles;
+  const double core = tile_cycles + moved.l1_lines * kL2LineCycles * 0.3 +
+                      moved.page_misses * kPageMissCycles + moved.page_walks * kPageWalkCycles;
   return std::max(core, memory) + 0.3 * std::min(core, memory) + waited;
 }
 

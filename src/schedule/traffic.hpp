@@ -17,6 +17,7 @@ struct Traffic {
   double l2_lines = 0;      // into and out of L2, as lines from memory in a run would cost
   double waited_lines = 0;  // those of them that arithmetic waits for
   double page_misses = 0;   // in the first-level TLB
+  double page_walks = 0;    // misses in the second-level TLB
 };
 
 Traffic traffic(const Contraction& contraction, const Schedule& schedule, const Target& target);
