@@ -9,6 +9,8 @@
 namespace einjit {
 namespace {
 
+constexpr std::size_t kManySums = 12;
+
 // Emits one tile with its in-register lengths fixed.
 class TileEmitter {
  public:
@@ -165,6 +167,8 @@ class TileEmitter {
       return;
     }
     for (std::int64_t step = 0; step < count; ++step) {
+      // LLVM would load what steps share (windows) once and run out of registers.
+      if (step > 0 && sums.size() > kManySums) start_block(builder());
       if (unit_.ahead.per_step) frame_.ask_ahead(unit_.ahead.lines);
       for (std::size_t u = 0; u < points_.size(); ++u)
         for (std::size_t p = 0; p < pieces_.size(); ++p) {

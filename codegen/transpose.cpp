@@ -2,9 +2,10 @@
 
 #include <llvm/IR/Constants.h>
 #include <llvm/IR/DerivedTypes.h>
-#include <llvm/IR/Function.h>
 
 #include <algorithm>
+
+#include "unit_frame.hpp"
 
 namespace einjit {
 namespace {
@@ -35,7 +36,9 @@ class Transposer {
   // Vectors `group` apart are a pair.
   template <class Shuffle>
   Values stage(const Values& v, int group, const Shuffle& shuffle) {
-    start_block(v.size());
+    // Combining of shuffles takes LLVM time that grows fast with their depth: one block per stage
+    // leaves it nothing to combine.
+    if (v.size() >= kLargeBlock) start_block(builder_);
     Values next(v.size());
     for (int i = 0; i < n_; ++i) {
       if (i & group) continue;
@@ -44,16 +47,6 @@ class Transposer {
             shuffle(v[static_cast<std::size_t>(i)], v[static_cast<std::size_t>(i + group)], second);
     }
     return next;
-  }
-
-  // LLVM selects instructions a basic block at a time, and its combining of shuffles takes time
-  // that grows fast with their depth: one block per stage leaves it nothing to combine.
-  void start_block(std::size_t rows) {
-    if (rows < kLargeBlock) return;
-    llvm::Function* function = builder_.GetInsertBlock()->getParent();
-    auto* block = llvm::BasicBlock::Create(builder_.getContext(), "stage", function);
-    builder_.CreateBr(block);
-    builder_.SetInsertPoint(block);
   }
 
   // One shuffle: within each lane, groups of `group` elements of a and b interleave; `high` takes

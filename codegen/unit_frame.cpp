@@ -17,6 +17,13 @@ llvm::Type* element_type(llvm::LLVMContext& context, DType type) {
 
 }  // namespace
 
+void start_block(llvm::IRBuilder<>& builder) {
+  llvm::Function* function = builder.GetInsertBlock()->getParent();
+  auto* block = llvm::BasicBlock::Create(builder.getContext(), "", function);
+  builder.CreateBr(block);
+  builder.SetInsertPoint(block);
+}
+
 UnitFrame::UnitFrame(llvm::Module& module, const Unit& unit, const std::string& symbol)
     : entry_builder_(module.getContext()),
       builder_(module.getContext()),

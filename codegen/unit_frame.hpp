@@ -14,6 +14,10 @@ namespace einjit {
 
 using Values = std::vector<llvm::Value*>;
 
+// Goes on in a new basic block. LLVM selects instructions, combines and shares values a block at a
+// time; a block that only falls through costs nothing when it runs.
+void start_block(llvm::IRBuilder<>& builder);
+
 class UnitFrame {
  public:
   UnitFrame(llvm::Module& module, const Unit& unit, const std::string& symbol);

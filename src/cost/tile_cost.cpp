@@ -15,6 +15,7 @@ constexpr double kStoreTransposed = 1.2;  // against transposing loads: lines ar
 constexpr double kLatencySlack = 1.5;   // accumulators beyond the latency, for loads that come late
 constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
+constexpr double kRowOverhead = 5.0;    // of a row of the sum, if there are several
 constexpr double kPackPerVector = 5.0;  // load, store and their misses, contiguous
 constexpr double kTails =
     0.004;  // for each kind of tail a loop leaves: more code, cold when it runs
@@ -140,7 +141,7 @@ struct TileCost {
     double cycles = 0;
     for (std::size_t k = 0; k < c.in.size(); ++k)
       if (is_packed(k))
-        cycles += kPackOverhead + element_count(c, c.in[k]) / lanes *
+        cycles += kPackOverhead + position_count(c, c.in[k]) / lanes *
                                       (moves(c.in[k], tile.vec) && c.in[k].strides[tile.vec] == 1
                                            ? kPackPerVector
                                            : kPackPerVector + 1.5 * shuffles);
@@ -157,6 +158,17 @@ struct TileCost {
     return kinds;
   }
 
+  // Along a vec label that is summed, each row of the sum begins anew, and lanes beyond its end are
+  // kept out of the last piece's sums.
+  double rows_of_sum(double sums) const {
+    if (!vec_is_reduced()) return 0;
+    double rows = 1;
+    for (Label l = 0; l < c.label_count(); ++l)
+      if (c.is_reduced(l) && l != tile.vec) rows *= extent(c, l);
+    const bool has_rest = std::fmod(extent(c, tile.vec), lanes) != 0;
+    return rows * (kRowOverhead + (has_rest ? sums / vectors() : 0));
+  }
+
   double run() const {
     double tiles = 1, steps = 1;
     for (Label l = 0; l < c.label_count(); ++l) {
@@ -164,8 +176,7 @@ struct TileCost {
       (c.is_reduced(l) ? steps : tiles) *= extent(c, l);
     }
     tiles /= unroll() * unroll2();
-    const double sums =
-        vec_is_reduced() ? unroll() * unroll2() * vectors() : unroll() * unroll2() * vectors();
+    const double sums = unroll() * unroll2() * vectors();
     if (vec_is_reduced())
       steps *= std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
     else
@@ -182,7 +193,8 @@ struct TileCost {
         step += kLoopOverhead / static_cast<double>(tile.steps);
     }
     const double merges = (tile.chains - 1) * sums / target.fma_per_cycle;
-    return (tiles * (steps * step + merges + stores() + kTileOverhead) + packing()) *
+    return (tiles * (steps * step + rows_of_sum(sums) + merges + stores() + kTileOverhead) +
+            packing()) *
            (1 + kTails * (kinds_of_tiles() - 1));
   }
 };
@@ -212,11 +224,20 @@ int registers_used(const Contraction& c, const Target& target, const RegisterTil
   return static_cast<int>(sums + held);
 }
 
-double element_count(const Contraction& c, const Access& access) {
+double position_count(const Contraction& c, const Access& access) {
   double count = 1;
   for (Label l = 0; l < c.label_count(); ++l)
     if (access.strides[l] != 0) count *= static_cast<double>(c.extents[l]);
   return count;
+}
+
+double element_count(const Contraction& c, const Access& access) {
+  double reach = 1;
+  for (Label l = 0; l < c.label_count(); ++l) {
+    reach += std::abs(static_cast<double>(access.strides[l])) *
+             static_cast<double>(std::max<std::int64_t>(c.extents[l] - 1, 0));
+  }
+  return std::min(position_count(c, access), reach);
 }
 
 double byte_count(const Contraction& c) {

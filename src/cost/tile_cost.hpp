@@ -33,7 +33,11 @@ double tile_cycles(const Contraction& contraction, const Target& target, const R
 // Vector registers the tile holds at once.
 int registers_used(const Contraction& contraction, const Target& target, const RegisterTile& tile);
 
-// Distinct elements an operand has (labels it does not move in do not count).
+// Positions of an operand: one per point of the labels it moves in. A copy has so many elements.
+double position_count(const Contraction& contraction, const Access& access);
+
+// Distinct elements an operand has: labels it does not move in do not count, and windows that
+// overlap have no more than lie between the first and the last.
 double element_count(const Contraction& contraction, const Access& access);
 
 // Bytes that must move at least: every input read once, the output written once (read too if beta

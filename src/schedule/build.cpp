@@ -65,15 +65,17 @@ class Builder {
     length_[l] = step;
   }
 
+  bool is_contiguous(Label l) const {
+    return std::ranges::any_of(c_.in, [&](const Access& a) { return a.strides[l] == 1; });
+  }
+
   // Cuts the label's range into chunks that can run at the same time, if there is work enough.
   bool chunk(Label l, std::int64_t step) {
     if (cycles_ < kParallelCycles || c_.extents[l] <= step) return false;
     const std::int64_t most =
         std::min<std::int64_t>(kMostChunks, static_cast<std::int64_t>(cycles_ / kChunkCycles));
     std::int64_t length = (c_.extents[l] + most - 1) / most;
-    const bool is_contiguous =
-        std::ranges::any_of(c_.in, [&](const Access& a) { return a.strides[l] == 1; });
-    if (is_contiguous) length = std::max(length, kChunkBytes / size_of(c_.dtype));
+    if (is_contiguous(l)) length = std::max(length, kChunkBytes / size_of(c_.dtype));
     length = (length + step - 1) / step * step;
     if (length >= c_.extents[l]) return false;
     loop(l, length, Order::parallel);
@@ -210,7 +212,8 @@ class Builder {
       const Order order = l + 1 == loops.size() ? outermost : Order::serial;
       std::int64_t step = loops[l].step;
       if (order == Order::parallel) {
-        const std::int64_t unit = tile_step(loops[l].label);
+        std::int64_t unit = tile_step(loops[l].label);
+        if (is_contiguous(loops[l].label)) unit = (2 * line_items() + unit - 1) / unit * unit;
         const std::int64_t extent = c_.extents[loops[l].label];
         const std::int64_t most = (extent / kFewPieces + unit) / unit * unit;
         step = std::min(step, most);

@@ -146,7 +146,7 @@ class Enumerator {
   // A copy pays if what is copied is read again and again.
   bool is_worth_packing(unsigned mask) const {
     for (std::size_t k = 0; k < c_.in.size(); ++k)
-      if (mask >> k & 1 && element_count(c_, c_.in[k]) * kLeastReuse > c_.point_count())
+      if (mask >> k & 1 && position_count(c_, c_.in[k]) * kLeastReuse > c_.point_count())
         return false;
     return true;
   }

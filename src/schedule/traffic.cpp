@@ -14,18 +14,20 @@ constexpr double kFill = 0.85;   // of a cache that is of use to its streams
 constexpr double kConflict = 8;  // a stream whose rows fall into one set
 constexpr std::int64_t kPage = 4096;
 constexpr std::int64_t kL1Ways = 8;
+constexpr double kFetchedAgain = 3;
 constexpr double kTlbEntries = 64;  // left for one stream
 constexpr double kPageMissCycles = 6;
 constexpr double kSecondTlbEntries = 1500;
 constexpr double kPageWalkCycles = 30;
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
-constexpr double kL3LineCycles = 4;
+constexpr double kL3LineCycles = 3;
 constexpr double kL2Resident = 0.1;     // of what a line from L3 costs, if operands stay in L2
 constexpr double kShortRun = 3;         // a line from DRAM that comes alone, against in a run
 constexpr double kShortRunAhead = 1.5;  // if it is asked for ahead, or written past the caches
 constexpr double kRunLines = 6;         // lines that make a run
 constexpr double kFewRows = 4;          // read at once: the hardware's prefetchers keep up
-constexpr double kStreams = 16;         // rows in turn that a prefetcher follows
+constexpr double kStartLines = 8;
+constexpr double kStreams = 16;  // rows in turn that a prefetcher follows
 
 enum class Level : std::uint8_t { l1, l2 };
 using Lengths = std::vector<std::int64_t>;
@@ -59,11 +61,16 @@ class Analysis {
       double lines = lines_into(s, Level::l2);
       if (s.is_output && schedule_.store == Store::cached) lines *= 2;
       lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
+      if (is_waited_for(s)) {
+        // Asked for too early is better than not at all; prefetchers of the hardware need a few
+        // lines of each row to begin.
+        const double late = s.is_ahead ? 0.5 : 1 + kStartLines / lines_along(s);
+        result.waited_lines += lines * late;
+        lines *= std::max(late, 1.0);
+      }
       result.l2_lines += lines;
-      // Asked for too early is better than not at all.
-      if (is_waited_for(s)) result.waited_lines += s.is_ahead ? lines / 2 : lines;
       result.page_misses += page_misses(s);
-      result.page_walks += page_walks(s);
+      if (s.is_output) result.page_walks += page_walks(s);
     }
     return result;
   }
@@ -135,6 +142,14 @@ class Analysis {
     return line_cost(s) == 1 && rows_at_once(s) > kFewRows;
   }
 
+  // Lines of one of the rows that a stream goes along.
+  double lines_along(const Stream& s) const {
+    Lengths walked = nest_.lengths[s.to];
+    for (const TileVar& var : schedule_.tile)
+      if (var.role == Role::unroll) walked[var.label] = 1;
+    return std::max(run_length(s, walked, -1, s.to) / line_items(), 1.0);
+  }
+
   // Rows a tile goes along at the same time: unrolled ones, whether or not they lie end to end.
   double rows_at_once(const Stream& s) const {
     Lengths walked = nest_.lengths[s.to];
@@ -169,16 +184,22 @@ class Analysis {
   };
   BoxLines box_lines(const Stream& s, std::size_t depth) const {
     const Lengths& lengths = nest_.lengths[depth];
-    double elements = 1;
-    for (Label l = 0; l < c_.label_count(); ++l)
-      if (s.access->strides[l] != 0) elements *= static_cast<double>(lengths[l]);
+    double elements = 1, reach = 1;
+    for (Label l = 0; l < c_.label_count(); ++l) {
+      if (s.access->strides[l] == 0) continue;
+      elements *= static_cast<double>(lengths[l]);
+      reach += std::abs(static_cast<double>(s.access->strides[l])) *
+               static_cast<double>(std::max<std::int64_t>(lengths[l] - 1, 0));
+    }
     if (s.is_dense) return {std::ceil(elements / line_items()), kRunLines};
     // The loop outside may go on where the box ends.
     const double run = depth > 0 ? run_length(s, lengths, nest_.loops[depth - 1].label, depth)
                                  : run_length(s, lengths, -1, depth);
     const double partial = run >= elements || run <= 1 || is_aligned(*s.access, run) ? 0 : 0.5;
     const double run_lines = std::max(run / line_items() + partial, 1.0);
-    return {std::max(elements / run * run_lines, elements / line_items()), run_lines};
+    // Windows overlap: there are no more lines than from the first element to the last.
+    const double lines = std::max(elements / run * run_lines, elements / line_items());
+    return {std::min(lines, std::ceil(reach / line_items()) + 1), run_lines};
   }
 
   // Whether runs begin and end on lines, if the array begins on one.
@@ -279,19 +300,34 @@ class Analysis {
     return level == Level::l1 ? fetched * times_evicted(s) : fetched;
   }
 
-  // Rows a tile reads an element of at each step, all in one set of L1: a line is gone before its
-  // next element is wanted.
-  double times_evicted(const Stream& s) const {
+  // Rows of a tile that lie in one set of L1.
+  double rows_in_one_set(const Stream& s) const {
+    if (s.is_dense || s.to < nest_.loops.size()) return 0;
     const Lengths& tile = nest_.lengths[nest_.loops.size()];
-    double rows = 1, along = 1;
+    double rows = 1;
     for (const TileVar& var : schedule_.tile) {
-      const std::int64_t stride = s.access->strides[var.label];
-      if (stride != 0 && var.role == Role::vec) return 1;
-      if (stride == 1 && var.role == Role::reduce) along = static_cast<double>(tile[var.label]);
-      if (stride != 0 && stride * size_of(c_.dtype) % kPage == 0 && var.role == Role::unroll)
+      const std::int64_t stride = s.access->strides[var.label] * size_of(c_.dtype);
+      if (stride != 0 && stride % kPage == 0 && var.role != Role::reduce)
         rows *= static_cast<double>(tile[var.label]);
     }
-    if (s.is_dense || s.to < nest_.loops.size() || rows <= kL1Ways) return 1;
+    return rows;
+  }
+
+  // As many rows in one set as it has ways: where a tile reads an element of each at a step, a line
+  // is gone before its next element is wanted; where it reads vectors, what was fetched ahead is.
+  // Blocks that are transposed take a line at once.
+  double times_evicted(const Stream& s) const {
+    double all_rows = 0;
+    for (const Stream& other : streams_)
+      if (!other.is_output) all_rows += rows_in_one_set(other);
+    if (rows_in_one_set(s) <= 1 || all_rows < kL1Ways) return 1;
+    double along = 1;
+    for (const TileVar& var : schedule_.tile) {
+      const std::int64_t stride = s.access->strides[var.label];
+      if (stride != 0 && var.role == Role::vec) return stride == 1 ? kFetchedAgain : 1;
+      if (stride == 1 && var.role == Role::reduce)
+        along = static_cast<double>(nest_.lengths[nest_.loops.size()][var.label]);
+    }
     return std::min(along, line_items());
   }
 
@@ -304,7 +340,9 @@ class Analysis {
     for (Label l = 0; l < c_.label_count(); ++l)
       if (s.access->strides[l] != 0) elements *= static_cast<double>(tile[l]);
     const double run = run_length(s, tile, -1, s.to);
-    return elements / run <= kStreams ? kRunLines : std::max(run / line_items(), 1.0);
+    const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
+    const double most = is_streamed ? kStreams / 2 : kStreams;
+    return elements / run <= most ? kRunLines : std::max(run / line_items(), 1.0);
   }
 
   // Pages that a box lies on.
