@@ -37,9 +37,7 @@ class TileEmitter {
     if (reduced_.empty()) {
       sums = products();
     } else {
-      for (std::size_t s = 0; s < sum_count(); ++s)
-        sums.push_back(llvm::Constant::getNullValue(box_.type_of(pieces_[s % pieces_.size()])));
-      sums = emit_reduction(0, std::move(sums));
+      sums = emit_reduction(0, zeros());
     }
     store(std::move(sums));
     box_.pop_scope();
@@ -107,7 +105,8 @@ class TileEmitter {
     if (!vec.is_reduced) {
       pieces_ = cut_into_pieces(box_.lengths[vec_], lanes_);
     } else {
-      pieces_ = cut_into_pieces(vec.trips.is(0) ? vec.tail : vec.factor, lanes_);
+      const bool has_trips = vec.merge > 0 || !vec.trips.is(0);
+      pieces_ = cut_into_pieces(has_trips ? vec.factor : vec.tail, lanes_);
       for (Piece& piece : pieces_) piece.width = pieces_.front().width;
     }
     if (pieces_.empty()) pieces_ = {Piece{}};
@@ -216,29 +215,64 @@ class TileEmitter {
       }
       return values;
     };
-    // Carried through the loop: the pointers that move, then the sums.
+    auto run_trips = [&](const Size& trips, Values values) {
+      return carry_through(trips, reduced_[level], std::move(values), [&](Values in) {
+        const Values at = box_.pointers;
+        in = run_steps(var.factor, std::move(in));
+        box_.pointers = advanced(at, reduced_[level], var.factor);
+        return in;
+      });
+    };
+    auto run_rest = [&](Values values) {
+      values = run_trips(var.trips, std::move(values));
+      return var.tail > 0 ? run_steps(var.tail, std::move(values)) : values;
+    };
+    if (var.merge == 0) {
+      sums = run_rest(std::move(sums));
+    } else {
+      sums = carry_through(var.blocks, reduced_[level], std::move(sums), [&](const Values& total) {
+        return added(total, run_trips(Size{var.merge}, zeros()));
+      });
+      if (!var.trips.is(0) || var.tail > 0) sums = added(sums, run_rest(zeros()));
+    }
+    box_.pointers = pointers_before;
+    return sums;
+  }
+
+  // A loop that carries the pointers that move in a reduced variable, then the values.
+  template <class Body>
+  Values carry_through(const Size& trips, int variable, Values values, const Body& body) {
     std::vector<std::size_t> moving;
     Values carried;
     for (std::size_t o = 1; o < box_.pointers.size(); ++o)
-      if (!unit_.in[o - 1].var_strides[reduced_[level]].is(0)) {
+      if (!unit_.in[o - 1].var_strides[variable].is(0)) {
         moving.push_back(o);
         carried.push_back(box_.pointers[o]);
       }
-    carried.insert(carried.end(), sums.begin(), sums.end());
-    carried = frame_.emit_loop(var.trips, std::move(carried), [&](const Values& in) {
+    const auto pointers = static_cast<long>(moving.size());
+    carried.insert(carried.end(), values.begin(), values.end());
+    carried = frame_.emit_loop(trips, std::move(carried), [&](const Values& in) {
       for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = in[m];
-      const Values at = box_.pointers;
+      const Values next = body(Values(in.begin() + pointers, in.end()));
       Values out;
-      Values values = run_steps(var.factor, Values(in.begin() + moving.size(), in.end()));
-      const Values next = advanced(at, reduced_[level], var.factor);
-      for (std::size_t o : moving) out.push_back(next[o]);
-      out.insert(out.end(), values.begin(), values.end());
+      for (std::size_t o : moving) out.push_back(box_.pointers[o]);
+      out.insert(out.end(), next.begin(), next.end());
       return out;
     });
     for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = carried[m];
-    sums.assign(carried.begin() + static_cast<long>(moving.size()), carried.end());
-    if (var.tail > 0) sums = run_steps(var.tail, std::move(sums));
-    box_.pointers = pointers_before;
+    return {carried.begin() + pointers, carried.end()};
+  }
+
+  Values zeros() const {
+    Values sums;
+    for (std::size_t s = 0; s < sum_count(); ++s)
+      sums.push_back(llvm::Constant::getNullValue(box_.type_of(pieces_[s % pieces_.size()])));
+    return sums;
+  }
+
+  Values added(const Values& a, const Values& b) {
+    Values sums;
+    for (std::size_t s = 0; s < a.size(); ++s) sums.push_back(builder().CreateFAdd(a[s], b[s]));
     return sums;
   }
 

@@ -120,7 +120,13 @@ class Builder {
       made.length = 0;
       made.factor = variable.var.factor;
       made.chains = variable.var.chains;
-      made.trips = trips == 0 ? Size{0} : sized(trips);
+      const std::int64_t blocks = variable.var.merge > 0 ? trips / variable.var.merge : 0;
+      if (blocks > 0) {
+        made.merge = variable.var.merge;
+        made.blocks = sized(blocks);
+      }
+      const std::int64_t rest = trips - blocks * variable.var.merge;
+      made.trips = rest == 0 ? Size{0} : sized(rest);
       made.tail = variable.length % variable.var.factor;
     }
     return made;
@@ -150,7 +156,8 @@ class Builder {
     for (const UnitLoop& loop : unit.loops) lines *= value_of(loop.trips) + (loop.tail > 0);
     if (unit.ahead.per_step)
       for (const UnitVar& var : unit.vars)
-        if (var.is_reduced) lines *= value_of(var.trips) * var.factor + var.tail;
+        if (var.is_reduced)
+          lines *= (value_of(var.blocks) * var.merge + value_of(var.trips)) * var.factor + var.tail;
     return lines;
   }
 

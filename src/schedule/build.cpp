@@ -13,6 +13,7 @@ constexpr std::int64_t kFewPieces = 8;      // fewer are hard to share out
 constexpr std::int64_t kChunkBytes = 4096;  // the least run of a piece along a contiguous label
 constexpr double kStreamCaches = 4;         // an output of so many L2s is written past the caches
 constexpr std::int64_t kSumBlock = 16;    // rows summed at once when each lies on pages of its own
+constexpr int kMerge = 32;                // additions to an accumulator
 constexpr std::int64_t kMostReads = 2;    // of what is asked for ahead
 constexpr std::int64_t kLinesAhead = 16;  // of a row
 constexpr std::int64_t kRun = 32;         // elements read in a row where a block can choose
@@ -346,6 +347,12 @@ class Builder {
     return times <= kMostReads;
   }
 
+  // Long sums of few accumulators are added up in blocks.
+  int merge_of(const TileVar& var) const {
+    const bool is_plain_sum = c_.in.size() == 1 || var.role == Role::vec;
+    return is_plain_sum && length_[var.label] / var.factor >= 2 * kMerge ? kMerge : 0;
+  }
+
   void add_tile() {
     auto add = [&](Label l, std::int64_t length) {
       if (l >= 0) schedule_.tile.push_back({l, l == tile_.vec ? Role::vec : Role::unroll, length});
@@ -355,9 +362,13 @@ class Builder {
     add(tile_.unroll2, tile_.unroll2_length);
     for (Label l = 0; l < c_.label_count(); ++l)
       if (c_.is_reduced(l) && l != tile_.vec) schedule_.tile.push_back({l, Role::reduce});
+    for (TileVar& var : schedule_.tile)
+      if (var.role == Role::vec && c_.is_reduced(var.label)) var.merge = merge_of(var);
     if (!schedule_.tile.empty() && schedule_.tile.back().role == Role::reduce) {
       schedule_.tile.back().factor = tile_.steps;
       schedule_.tile.back().chains = tile_.chains;
+      if (tile_.vec < 0 || !c_.is_reduced(tile_.vec))
+        schedule_.tile.back().merge = merge_of(schedule_.tile.back());
     }
   }
 

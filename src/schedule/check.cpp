@@ -36,6 +36,13 @@ class Checker {
     return it == schedule_.tile.end() ? nullptr : &*it;
   }
 
+  // The vec variable if it is summed, else the last.
+  const TileVar& innermost_sum() const {
+    for (const TileVar& var : schedule_.tile)
+      if (var.role == Role::vec && c_.is_reduced(var.label)) return var;
+    return schedule_.tile.back();
+  }
+
   Result<void> check_tile() const {
     int vectors = 0;
     std::int64_t elements = 1;
@@ -51,6 +58,8 @@ class Checker {
         return fail(fmt::format("the tile has more than {} elements", kLargestTile));
       if (var.chains > 1 && (var.role != Role::reduce || &var != &schedule_.tile.back()))
         return fail("'chains' is for the last variable of the tile, if it is 'reduce'");
+      if (var.merge > 0 && (&var != &innermost_sum() || !c_.is_reduced(var.label)))
+        return fail("'merge' is for the innermost summed variable of the tile");
     }
     if (vectors > 1) return fail("at most one tile variable may be 'vec'");
     return {};

@@ -13,7 +13,9 @@
 // Loops narrow a label's range; the tile computes all that is left of every label it names, in
 // registers: `vec` lies across SIMD lanes, `unroll` in separate accumulators, `reduce` is summed in
 // a loop. A number after `reduce` unrolls that loop; `chains` spreads it over that many sets of
-// accumulators. A label the tile does not name must have been narrowed to 1.
+// accumulators. `merge 32` adds the accumulators to a second set after every 32 steps, so that
+// rounding errors of long sums do not add up. A label the tile does not name must have been
+// narrowed to 1.
 //
 // `pack in0 ahead` asks for the lines that the next copy of in0 will read while the tiles in
 // between compute, a few at a time. `prefetch in1 k 128` asks, with every vector of in1 a tile
@@ -59,6 +61,7 @@ struct TileVar {
   Role role;
   std::int64_t factor = 1;  // vec, unroll: the most elements; reduce: steps unrolled
   int chains = 1;           // reduce: separate sets of accumulators
+  int merge = 0;            // summed: loop trips between additions to a second set; 0: none
   bool operator==(const TileVar&) const = default;
 };
 

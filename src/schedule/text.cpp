@@ -9,6 +9,7 @@
 namespace einjit {
 namespace {
 
+constexpr std::int64_t kLongestMerge = 1 << 20;
 constexpr const char* kRoleNames[] = {"vec", "unroll", "reduce"};
 
 struct Word {
@@ -185,6 +186,13 @@ class ScheduleParser {
         if (*chains > 64) return fail("at most 64 chains");
         var.chains = static_cast<int>(*chains);
       }
+      if (next_is("merge")) {
+        take();
+        Result<std::int64_t> merge = parse_number();
+        if (!merge) return std::unexpected(merge.error());
+        if (*merge > kLongestMerge) return fail(fmt::format("at most {} trips", kLongestMerge));
+        var.merge = static_cast<int>(*merge);
+      }
       schedule_.tile.push_back(var);
       if (!next_is(",")) break;
       take();
@@ -222,6 +230,7 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
                         kRoleNames[static_cast<int>(var.role)]);
     if (var.role != Role::reduce || var.factor > 1) text += fmt::format(" {}", var.factor);
     if (var.chains > 1) text += fmt::format(" chains {}", var.chains);
+    if (var.merge > 0) text += fmt::format(" merge {}", var.merge);
   }
   return text + "\n";
 }

@@ -44,6 +44,8 @@ std::string Unit::key() const {
                           var.chains);
     else
       text += fmt::format(" {}", var.length);
+    if (var.merge > 0)
+      text += fmt::format(" after {} blocks of {}", text_of(var.blocks), var.merge);
   }
   text += "; out" + text_of(out);
   for (const UnitRef& ref : in) text += " in" + text_of(ref);

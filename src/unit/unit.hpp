@@ -40,7 +40,8 @@ struct UnitLoop {
 };
 
 // A tile variable. In registers (not reduced): `length` elements, or what its loop leaves.
-// Reduced: `trips` steps of `factor`, then `tail` (< factor) more.
+// Reduced: `blocks` times `merge` trips whose sums are then added to the total, `trips` more, each
+// of `factor` steps, then `tail` (< factor) steps.
 struct UnitVar {
   Role role = Role::unroll;
   bool is_reduced = false;
@@ -49,6 +50,8 @@ struct UnitVar {
   Size trips;
   std::int64_t tail = 0;
   int chains = 1;
+  int merge = 0;
+  Size blocks;
   bool operator==(const UnitVar&) const = default;
 };
 
