@@ -12,9 +12,10 @@ constexpr double kScalarLoad = 0.5;
 constexpr double kGatherPerLane = 2.0;
 constexpr double kScatterPerLane = 4;
 constexpr double kStoreTransposed = 1.2;  // against transposing loads: lines are written in pieces
-constexpr double kLatencySlack = 1.5;   // accumulators beyond the latency, for loads that come late
-constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
-constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
+constexpr double kLatencySlack = 1.5;  // accumulators beyond the latency, for loads that come late
+constexpr double kLoopOverhead = 1.0;  // of one trip round the innermost loop
+constexpr double kTileOverhead = 6.0;  // pointers, first loads, loop entry
+constexpr double kSplitLines = 1.5;
 constexpr double kRowOverhead = 5.0;    // of a row of the sum, if there are several
 constexpr double kPackPerVector = 5.0;  // load, store and their misses, contiguous
 constexpr double kTails =
@@ -81,7 +82,9 @@ struct TileCost {
   double waste(const Access& a) const {
     const bool by_unroll = tile.unroll >= 0 && a.strides[tile.unroll] == 1;
     const auto length = static_cast<double>(by_unroll ? tile.unroll_length : tile.steps);
-    return std::ceil(length / lanes) * lanes / length;
+    // Rows of blocks that do not end on a line are read across two.
+    const double split = std::fmod(length, lanes) != 0 ? kSplitLines : 1;
+    return std::ceil(length / lanes) * lanes / length * split;
   }
 
   // Loading one vector of an operand that moves along the vec label.

@@ -18,14 +18,16 @@ constexpr double kFetchedAgain = 3;
 constexpr double kTlbEntries = 64;  // left for one stream
 constexpr double kPageMissCycles = 6;
 constexpr double kSecondTlbEntries = 1500;
-constexpr double kPageWalkCycles = 30;
+constexpr double kPageWalkCycles = 20;
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
 constexpr double kL3LineCycles = 3;
-constexpr double kL2Resident = 0.1;     // of what a line from L3 costs, if operands stay in L2
-constexpr double kShortRun = 3;         // a line from DRAM that comes alone, against in a run
-constexpr double kShortRunAhead = 1.5;  // if it is asked for ahead, or written past the caches
-constexpr double kRunLines = 6;         // lines that make a run
-constexpr double kFewRows = 4;          // read at once: the hardware's prefetchers keep up
+constexpr double kL2Resident = 0.1;        // of what a line from L3 costs, if operands stay in L2
+constexpr double kShortRun = 3;            // a line from DRAM that comes alone, against in a run
+constexpr double kShortRunCopied = 4;      // if a copy asked for ahead reads it
+constexpr double kShortRunAhead = 1.5;     // if tiles that go along its row ask for it
+constexpr double kShortRunStreamed = 1.5;  // if it is written past the caches
+constexpr double kRunLines = 6;            // lines that make a run
+constexpr double kFewRows = 4;             // read at once: the hardware's prefetchers keep up
 constexpr double kStartLines = 8;
 constexpr double kStreams = 16;  // rows in turn that a prefetcher follows
 
@@ -57,14 +59,15 @@ class Analysis {
   Traffic run() const {
     Traffic result;
     for (const Stream& s : streams_) {
-      result.l1_lines += lines_into(s, Level::l1);
+      result.l1_lines += lines_into(s, Level::l1) * (s.is_output && !goes_along(s) ? 1.5 : 1);
       double lines = lines_into(s, Level::l2);
       if (s.is_output && schedule_.store == Store::cached) lines *= 2;
       lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
       if (is_waited_for(s)) {
         // Asked for too early is better than not at all; prefetchers of the hardware need a few
         // lines of each row to begin.
-        const double late = s.is_ahead ? 0.5 : 1 + kStartLines / lines_along(s);
+        const double start = c_.in.size() < 2 ? 0 : std::min(kStartLines / lines_along(s), 1.5);
+        const double late = s.is_ahead ? 0.5 : 1 + start;
         result.waited_lines += lines * late;
         lines *= std::max(late, 1.0);
       }
@@ -140,6 +143,11 @@ class Analysis {
     if (s.is_output || s.is_dense || is_asked_for(s)) return false;
     if (s.is_copied) return true;
     return line_cost(s) == 1 && rows_at_once(s) > kFewRows;
+  }
+
+  // Whether the innermost loop goes along the stream's rows: better for writes than for reads.
+  bool goes_along(const Stream& s) const {
+    return nest_.loops.empty() || s.access->strides[nest_.loops.back().label] == 1;
   }
 
   // Lines of one of the rows that a stream goes along.
@@ -286,7 +294,10 @@ class Analysis {
     double fetched = box.lines;
     const double run_lines = std::min(box.run_lines, visited_run_lines(s));
     const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
-    const double short_run = is_asked_for(s) || is_streamed ? kShortRunAhead : kShortRun;
+    const double short_run = is_streamed        ? kShortRunStreamed
+                             : !is_asked_for(s) ? kShortRun
+                             : s.is_ahead       ? kShortRunCopied
+                                                : kShortRunAhead;
     if (level == Level::l2 && run_lines < kRunLines)
       fetched *= 1 + (short_run - 1) * (kRunLines - run_lines) / (kRunLines - 1);
     // A tile larger than the cache finds nothing of its last visit there.
