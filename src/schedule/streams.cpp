@@ -1,0 +1,181 @@
+#include "schedule/streams.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+
+namespace einjit {
+
+Streams::Streams(const Contraction& c, const Schedule& schedule, const Target& target)
+    : c_(c), target_(target), schedule_(schedule) {
+  nest_.lengths.push_back(c_.extents);
+  std::vector<std::pair<int, std::size_t>> packs;  // operand, depth
+  int ahead = -1;
+  for (const auto& item : schedule_.outer) {
+    if (const auto* pack = std::get_if<PackSpec>(&item)) {
+      packs.emplace_back(pack->operand, nest_.loops.size());
+      if (pack->is_ahead) ahead = pack->operand;
+      continue;
+    }
+    const LoopSpec& loop = std::get<LoopSpec>(item);
+    Lengths next = nest_.lengths.back();
+    const double before = static_cast<double>(next[loop.label]);
+    next[loop.label] = std::min(next[loop.label], loop.step);
+    nest_.trips.push_back(std::max(1.0, before / static_cast<double>(next[loop.label])));
+    nest_.loops.push_back(loop);
+    nest_.lengths.push_back(std::move(next));
+  }
+  const std::size_t all = nest_.loops.size();
+  for (std::size_t k = 0; k < c_.in.size(); ++k) {
+    const auto pack =
+        std::ranges::find(packs, static_cast<int>(k), &std::pair<int, std::size_t>::first);
+    if (pack == packs.end()) {
+      streams_.push_back({&c_.in[k], 0, all});
+    } else {
+      streams_.push_back(
+          {&c_.in[k], 0, pack->second, false, false, true, static_cast<int>(k) == ahead});
+      streams_.push_back({&c_.in[k], pack->second, all, true});
+    }
+  }
+  streams_.push_back({&c_.out, 0, all, false, true});
+}
+
+Streams::BoxLines Streams::box_lines(const Stream& s, std::size_t depth) const {
+  const Lengths& lengths = nest_.lengths[depth];
+  double elements = 1, reach = 1;
+  for (Label l = 0; l < c_.label_count(); ++l) {
+    if (s.access->strides[l] == 0) continue;
+    elements *= static_cast<double>(lengths[l]);
+    reach += std::abs(static_cast<double>(s.access->strides[l])) *
+             static_cast<double>(std::max<std::int64_t>(lengths[l] - 1, 0));
+  }
+  if (s.is_dense) return {std::ceil(elements / line_items()), kRunLines};
+  // The loop outside may go on where the box ends.
+  const double run = depth > 0 ? run_length(s, lengths, nest_.loops[depth - 1].label, depth)
+                               : run_length(s, lengths, -1, depth);
+  const double partial = run >= elements || run <= 1 || is_aligned(*s.access, run) ? 0 : 0.5;
+  const double run_lines = std::max(run / line_items() + partial, 1.0);
+  // Windows overlap: there are no more lines than from the first element to the last.
+  const double lines = std::max(elements / run * run_lines, elements / line_items());
+  return {std::min(lines, std::ceil(reach / line_items()) + 1), run_lines};
+}
+
+bool Streams::is_aligned(const Access& a, double run) const {
+  const auto items = static_cast<std::int64_t>(line_items());
+  return static_cast<std::int64_t>(run) % items == 0 &&
+         std::ranges::all_of(a.strides, [&](std::int64_t stride) {
+           return std::abs(stride) <= 1 || stride % items == 0;
+         });
+}
+
+double Streams::run_length(const Stream& s, const Lengths& lengths, Label outside,
+                           std::size_t depth) const {
+  double run = 1;
+  for (bool grown = true; grown;) {
+    grown = false;
+    for (Label l = 0; l < c_.label_count(); ++l) {
+      const auto length =
+          static_cast<double>(l == outside ? nest_.lengths[depth - 1][l] : lengths[l]);
+      if (length <= 1 || std::abs(static_cast<double>(s.access->strides[l])) != run) continue;
+      run *= length;
+      grown = true;
+      break;
+    }
+  }
+  return run;
+}
+
+double Streams::footprint(const Stream& s, std::size_t depth, Level level) const {
+  if (s.is_output && schedule_.store == Store::streaming) return 0;
+  const double bytes = box_lines(s, depth).lines * static_cast<double>(target_.line_bytes);
+  if (s.is_dense) return bytes;
+  return bytes * (level == Level::l1 ? l1_conflict(s, depth) : l2_conflict(s, depth));
+}
+
+double Streams::l1_conflict(const Stream& s, std::size_t depth) const {
+  double conflict = 1;
+  for (Label l = 0; l < c_.label_count(); ++l) {
+    const std::int64_t stride = std::abs(s.access->strides[l]) * size_of(c_.dtype);
+    if (stride > 0 && stride % (kPage / 2) == 0 && nest_.lengths[depth][l] > kL1Ways)
+      conflict *= kConflict;
+  }
+  return conflict;
+}
+
+double Streams::l2_conflict(const Stream& s, std::size_t depth) const {
+  const Lengths& lengths = nest_.lengths[depth];
+  const double row =
+      std::max(run_length(s, lengths, -1, depth) * item(), static_cast<double>(target_.line_bytes));
+  std::int64_t apart = kPage;
+  for (Label l = 0; l < c_.label_count(); ++l) {
+    const std::int64_t stride = std::abs(s.access->strides[l]) * size_of(c_.dtype);
+    if (lengths[l] > 1 && static_cast<double>(stride) >= row) apart = std::gcd(apart, stride);
+  }
+  return std::clamp(static_cast<double>(apart) / row, 1.0, kConflict);
+}
+
+double Streams::footprint_at(std::size_t depth, Level level) const {
+  double bytes = 0;
+  for (const Stream& s : streams_)
+    if (depth >= s.from) bytes += footprint(s, std::min(depth, s.to), level);
+  return bytes;
+}
+
+double Streams::bytes_of(Level level) const {
+  return static_cast<double>(level == Level::l1 ? target_.l1_bytes : target_.l2_bytes) * kFill;
+}
+
+std::size_t Streams::fitting_depth(Level level) const {
+  for (std::size_t d = 0; d < nest_.loops.size(); ++d)
+    if (footprint_at(d, level) <= bytes_of(level)) return d;
+  return nest_.loops.size();
+}
+
+bool Streams::goes_along(const Stream& s) const {
+  return nest_.loops.empty() || s.access->strides[nest_.loops.back().label] == 1;
+}
+
+double Streams::lines_along(const Stream& s) const {
+  Lengths walked = nest_.lengths[s.to];
+  for (const TileVar& var : schedule_.tile)
+    if (var.role == Role::unroll) walked[var.label] = 1;
+  return std::max(run_length(s, walked, -1, s.to) / line_items(), 1.0);
+}
+
+double Streams::rows_at_once(const Stream& s) const {
+  Lengths walked = nest_.lengths[s.to];
+  double elements = 1;
+  for (Label l = 0; l < c_.label_count(); ++l)
+    if (s.access->strides[l] != 0) elements *= static_cast<double>(walked[l]);
+  for (const TileVar& var : schedule_.tile)
+    if (var.role == Role::unroll) walked[var.label] = 1;
+  return elements / run_length(s, walked, -1, s.to);
+}
+
+double Streams::rows_in_one_set(const Stream& s) const {
+  if (s.is_dense || s.to < nest_.loops.size()) return 0;
+  const Lengths& tile = nest_.lengths[nest_.loops.size()];
+  double rows = 1;
+  for (const TileVar& var : schedule_.tile) {
+    const std::int64_t stride = s.access->strides[var.label] * size_of(c_.dtype);
+    if (stride != 0 && stride % kPage == 0 && var.role != Role::reduce)
+      rows *= static_cast<double>(tile[var.label]);
+  }
+  return rows;
+}
+
+double Streams::pages(const Stream& s, std::size_t depth) const {
+  if (s.is_dense) return 0;  // scratch lies on large pages
+  const Lengths& box = nest_.lengths[depth];
+  double pages = 1;
+  for (Label l = 0; l < c_.label_count(); ++l) {
+    const double stride = std::abs(static_cast<double>(s.access->strides[l])) * item();
+    if (stride > 0 && box[l] > 1)
+      pages *= std::max(
+          1.0, std::min(static_cast<double>(box[l]), static_cast<double>(box[l]) * stride / kPage));
+  }
+  return pages;
+}
+
+}  // namespace einjit
