@@ -42,6 +42,11 @@ void initialize_llvm() {
 
 }  // namespace
 
+std::string describe_machine(const Target& target) {
+  const IsaNames names = names_of(target.isa);
+  return std::string(names.triple) + " " + names.cpu + " " + names.features;
+}
+
 std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target) {
   initialize_llvm();
   const IsaNames names = names_of(target.isa);

@@ -22,7 +22,7 @@ namespace {
 template <class T>
 T check(llvm::Expected<T> value) {
   if (!value) throw std::runtime_error("JIT: " + llvm::toString(value.takeError()));
-  return std::move(*value);
+  return std::forward<T>(*value);
 }
 void check(llvm::Error error) {
   if (error) throw std::runtime_error("JIT: " + llvm::toString(std::move(error)));
@@ -54,44 +54,54 @@ class Linker {
     jit_ = check(builder.create());
   }
 
-  llvm::orc::ResourceTrackerSP new_tracker() {
-    return jit_->getMainJITDylib().createResourceTracker();
+  // Each object has a library of its own, since their symbols are all called the same.
+  llvm::orc::JITDylib& new_library() {
+    return check(jit_->createJITDylib("unit" + std::to_string(next_++)));
+  }
+  void remove(llvm::orc::JITDylib& library) {
+    llvm::consumeError(jit_->getExecutionSession().removeJITDylib(library));
   }
 
-  UnitFunction link(const llvm::orc::ResourceTrackerSP& tracker, const std::string& object,
-                    const std::string& symbol) {
-    check(jit_->addObjectFile(tracker, llvm::MemoryBuffer::getMemBufferCopy(object, symbol)));
-    return check(jit_->lookup(symbol)).toPtr<UnitFunction>();
+  UnitFunction link(llvm::orc::JITDylib& library, const std::string& object) {
+    check(jit_->addObjectFile(library, llvm::MemoryBuffer::getMemBufferCopy(object, "")));
+    return check(jit_->lookup(library, kUnitSymbol)).toPtr<UnitFunction>();
   }
 
  private:
   std::unique_ptr<llvm::orc::LLJIT> jit_;
+  std::atomic<std::uint64_t> next_ = 0;
 };
 
 class JitUnit final : public CompiledUnit {
  public:
   JitUnit(std::shared_ptr<Linker> linker, std::shared_ptr<std::atomic<std::int64_t>> alive,
-          const std::string& object, const std::string& symbol)
-      : linker_(std::move(linker)), alive_(std::move(alive)), tracker_(linker_->new_tracker()) {
-    run = linker_->link(tracker_, object, symbol);
+          const std::string& object)
+      : linker_(std::move(linker)), alive_(std::move(alive)), library_(linker_->new_library()) {
+    try {
+      run = linker_->link(library_, object);
+    } catch (...) {
+      linker_->remove(library_);
+      throw;
+    }
     code_bytes = static_cast<std::int64_t>(object.size());
     *alive_ += code_bytes;
   }
   ~JitUnit() override {
     *alive_ -= code_bytes;
-    llvm::consumeError(tracker_->remove());
+    linker_->remove(library_);
   }
 
  private:
   std::shared_ptr<Linker> linker_;
   std::shared_ptr<std::atomic<std::int64_t>> alive_;
-  llvm::orc::ResourceTrackerSP tracker_;
+  llvm::orc::JITDylib& library_;
 };
 
 class JitUnitCompiler final : public UnitCompiler {
  public:
-  explicit JitUnitCompiler(const Target& target)
+  JitUnitCompiler(const Target& target, std::unique_ptr<const ObjectCache> cache)
       : target_(target),
+        cache_(std::move(cache)),
         linker_(std::make_shared<Linker>(target)),
         alive_(std::make_shared<std::atomic<std::int64_t>>(0)) {}
 
@@ -133,14 +143,18 @@ class JitUnitCompiler final : public UnitCompiler {
   Made compile(const Unit& unit, const std::string& key, std::promise<Made>& promise) {
     const auto start = std::chrono::steady_clock::now();
     try {
-      auto compiler = take_compiler();
-      const std::string symbol = kUnitSymbol + std::to_string(next_symbol_++);
-      const std::string object = object_of(unit, target_, *compiler, symbol);
-      give_back(std::move(compiler));
-      Made made = std::make_shared<JitUnit>(linker_, alive_, object, symbol);
+      Made made = load(key);
+      const bool was_on_disk = made != nullptr;
+      if (!made) {
+        auto compiler = take_compiler();
+        const std::string object = object_of(unit, target_, *compiler, kUnitSymbol);
+        give_back(std::move(compiler));
+        made = std::make_shared<JitUnit>(linker_, alive_, object);
+        if (cache_) cache_->store(key, object);
+      }
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
       std::lock_guard lock(mutex_);
-      ++statistics_.compiled;
+      ++(was_on_disk ? statistics_.loaded : statistics_.compiled);
       statistics_.compile_seconds += took.count();
       units_[key] = {made, {}};
       sweep();
@@ -151,6 +165,17 @@ class JitUnitCompiler final : public UnitCompiler {
       units_.erase(key);
       promise.set_exception(std::current_exception());
       throw;
+    }
+  }
+
+  // From disk; null if it is not there or does not link.
+  Made load(const std::string& key) {
+    const std::optional<std::string> object = cache_ ? cache_->load(key) : std::nullopt;
+    if (!object) return nullptr;
+    try {
+      return std::make_shared<JitUnit>(linker_, alive_, *object);
+    } catch (const std::runtime_error&) {
+      return nullptr;
     }
   }
 
@@ -180,9 +205,9 @@ class JitUnitCompiler final : public UnitCompiler {
   }
 
   const Target target_;
+  std::unique_ptr<const ObjectCache> cache_;
   std::shared_ptr<Linker> linker_;
   std::shared_ptr<std::atomic<std::int64_t>> alive_;
-  std::atomic<int> next_symbol_ = 0;
   mutable std::mutex mutex_;
   std::unordered_map<std::string, Entry> units_;
   std::vector<std::unique_ptr<ObjectCompiler>> compilers_;  // idle ones
@@ -192,8 +217,14 @@ class JitUnitCompiler final : public UnitCompiler {
 
 }  // namespace
 
-std::unique_ptr<UnitCompiler> make_unit_compiler(const Target& target) {
-  return std::make_unique<JitUnitCompiler>(target);
+std::unique_ptr<UnitCompiler> make_unit_compiler(const Target& target,
+                                                 std::unique_ptr<const ObjectCache> cache) {
+  return std::make_unique<JitUnitCompiler>(target, std::move(cache));
+}
+
+std::string unit_identity(const Target& target) {
+  return std::string("einjit ") + EINJIT_BUILD_ID + " LLVM " + LLVM_VERSION_STRING + " " +
+         describe_machine(target) + " " + target.to_string();
 }
 
 std::string llvm_text(const Unit& unit, const Target& target) {

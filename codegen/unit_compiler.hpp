@@ -5,12 +5,14 @@
 #include <memory>
 #include <string>
 
+#include "store/object_cache.hpp"
 #include "unit/unit.hpp"
 
 namespace einjit {
 
 struct UnitStatistics {
   std::int64_t compiled = 0;    // units that went through LLVM
+  std::int64_t loaded = 0;      // units whose objects were on disk
   std::int64_t found = 0;       // units that were there already
   std::int64_t code_bytes = 0;  // machine code alive
   double compile_seconds = 0;
@@ -24,7 +26,12 @@ class UnitCompiler : public UnitProvider {
 // Code lives in memory that is never writable and executable at once, until its last user is gone.
 // Equal units compile once: other threads wait for the first. Throws std::runtime_error if LLVM
 // cannot serve the target or the system forbids executable memory.
-std::unique_ptr<UnitCompiler> make_unit_compiler(const Target& target);
+// `cache`, if not null, must have been opened with unit_identity(target).
+std::unique_ptr<UnitCompiler> make_unit_compiler(const Target& target,
+                                                 std::unique_ptr<const ObjectCache> cache);
+
+// What a unit's object depends on beside its key: this build's code generator, LLVM, the target.
+std::string unit_identity(const Target& target);
 
 // LLVM IR and assembly of a unit, as text.
 std::string llvm_text(const Unit& unit, const Target& target);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <new>
 #include <numeric>
@@ -46,6 +47,9 @@ std::vector<T> matmul(const std::vector<T>& a, const std::vector<T>& b, int m, i
       for (int j = 0; j < n; ++j) c[i * n + j] += a[i * k + l] * b[l * n + j];
   return c;
 }
+
+// What these tests count is compiled here; only what says so looks at the disk.
+const bool no_disk = setenv("EINJIT_CACHE", "off", 1) == 0;
 
 TEST(Kernel, CompileOnceRunMany) {
   const Kernel kernel = compile<float>("ij,jk->ik", {{64, 128}, {128, 32}});
@@ -340,6 +344,35 @@ TEST(Engine, LinesAskedForAhead) {
               Status::ok);
     EXPECT_EQ(c, matmul(a, b, m, k, n)) << schedule;
   }
+}
+
+TEST(Engine, CodeIsSharedThroughTheDisk) {
+  ASSERT_TRUE(no_disk);
+  std::string pattern = "/tmp/einjit.XXXXXX";
+  ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+  EngineOptions options;
+  options.cache_directory = pattern;
+  const std::vector<Layout> layouts(2, Layout::row_major(DType::f32, {300, 300}));
+  const auto a = ramp<float>(90000, 13), b = ramp<float>(90000, 11);
+  std::vector<std::vector<float>> results;
+  for (bool is_first : {true, false}) {
+    Engine engine(Target::host(), options);
+    std::vector<float> c(90000);
+    EXPECT_EQ(engine.compile("ij,jk->ik", layouts)(c.data(), a.data(), b.data()), Status::ok);
+    EXPECT_EQ(engine.statistics().units_compiled == 0, !is_first);
+    EXPECT_EQ(engine.statistics().units_loaded == 0, is_first);
+    results.push_back(std::move(c));
+  }
+  EXPECT_EQ(results[0], results[1]);
+  // Damage is compiled again, and mended.
+  for (const auto& entry : std::filesystem::directory_iterator(pattern))
+    std::filesystem::resize_file(entry.path(), 100);
+  for (bool is_mended : {false, true}) {
+    Engine engine(Target::host(), options);
+    engine.compile("ij,jk->ik", layouts);
+    EXPECT_EQ(engine.statistics().units_compiled == 0, is_mended);
+  }
+  std::filesystem::remove_all(pattern);
 }
 
 TEST(Engine, TunedKernelsStayInTheCache) {

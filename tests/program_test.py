@@ -102,6 +102,20 @@ class Program(unittest.TestCase):
         self.assertEqual(done.stderr, "error: label 'j' has extent 5 in operand 0 (axis 1) and 6 in operand 1 (axis 0)\n"
                                       "  ij,jk->ik\n     ^\n  note: extents must agree, or be 1 to broadcast\n")
 
+    def test_cache(self):
+        environment = dict(os.environ, EINJIT_CACHE_DIR=self.path("cache"))
+        def cache(*action):
+            return subprocess.run([PROGRAM, *action], env=environment, capture_output=True, text=True)
+        self.assertIn(" 0 entries", cache("cache").stdout)
+        cache("explain", "ij,jk->ik", "--shape", "40x30,30x20", "--timings")
+        self.assertIn("unroll", cache("cache", "list").stdout)
+        self.assertIn(" 0 damaged", cache("cache", "verify").stdout)
+        self.assertIn("removed", cache("cache", "clear").stdout)
+        self.assertIn(" 0 entries", cache("cache").stdout)
+        self.assertNotEqual(cache("cache", "burn").returncode, 0)
+        environment["EINJIT_CACHE"] = "off"
+        self.assertIn("off", cache("cache").stderr)
+
     def test_tune(self):
         out = run("tune", "ij,jk->ik", "--shape", "40x30,30x20", "--candidates", "2").stdout
         self.assertEqual(len(out.splitlines()), 2)

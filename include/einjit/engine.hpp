@@ -40,6 +40,9 @@ std::optional<Stage> stage_named(std::string_view name);
 
 struct EngineOptions {
   std::size_t most_kernels = 4096;  // beyond that the least recently used are dropped
+  // Where compiled code is kept for other processes; "" for nowhere. By default EINJIT_CACHE_DIR,
+  // else $XDG_CACHE_HOME/einjit, else ~/.cache/einjit, unless EINJIT_CACHE is "off".
+  std::optional<std::string> cache_directory = {};
 };
 
 struct EngineStatistics {
@@ -48,6 +51,7 @@ struct EngineStatistics {
   std::int64_t misses = 0;  // each of them planned once
   std::int64_t evictions = 0;
   std::int64_t units_compiled = 0;  // code units that went through LLVM
+  std::int64_t units_loaded = 0;    // code units that were on disk
   std::int64_t units_shared = 0;    // code units that were there already
   std::int64_t code_bytes = 0;
   double plan_seconds = 0;     // binding, scheduling, lowering, planning

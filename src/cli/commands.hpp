@@ -35,6 +35,9 @@ struct TuneArguments {
 };
 int run_tune(const TuneArguments& arguments);
 
+// `einjit cache info|list|verify|clear`: the objects on disk.
+int run_cache(const std::string& action);
+
 int run_repl();
 
 // "64x128,128x32" to row-major layouts; an empty entry or "scalar" is 0-d.

@@ -1,4 +1,4 @@
-// The program: einjit eval | explain | tune | repl.
+// The program: einjit eval | explain | tune | cache | repl.
 
 #include <fmt/format.h>
 
@@ -65,6 +65,11 @@ int run_program(std::vector<std::string> arguments) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
 
+  std::string cache_action = "info";
+  CLI::App* cache_command = app.add_subcommand("cache", "Compiled code kept on disk");
+  cache_command->add_option("action", cache_action, "info, list, verify or clear")
+      ->check(CLI::IsMember({"info", "list", "verify", "clear"}));
+
   CLI::App* repl_command = app.add_subcommand("repl", "Tensors and expressions, interactively");
 
   if (!arguments.empty() && !asks_for_help(arguments)) {
@@ -83,6 +88,7 @@ int run_program(std::vector<std::string> arguments) {
   if (eval_command->parsed()) return einjit::run_eval(eval);
   if (explain_command->parsed()) return einjit::run_explain(explain);
   if (tune_command->parsed()) return einjit::run_tune(tune);
+  if (cache_command->parsed()) return einjit::run_cache(cache_action);
   if (repl_command->parsed()) return einjit::run_repl();
   return 0;
 }

@@ -44,15 +44,27 @@ std::optional<Stage> stage_named(std::string_view name) {
 
 struct Engine::Impl {
   Impl(const Target& target, const EngineOptions& options)
-      : target(target), executables(options.most_kernels), calls(options.most_kernels) {}
+      : target(target),
+        cache_directory(options.cache_directory),
+        executables(options.most_kernels),
+        calls(options.most_kernels) {}
 
   // The compiler is made when something must be compiled: opening LLVM takes milliseconds.
   UnitCompiler& units() {
     std::call_once(units_once, [&] {
-      owned_compiler = make_unit_compiler(target);
+      owned_compiler = make_unit_compiler(target, open_cache());
       compiler = owned_compiler.get();
     });
     return *owned_compiler;
+  }
+
+  // Without a safe directory there is no cache; nobody is bothered with why.
+  std::unique_ptr<const ObjectCache> open_cache() const {
+    std::string why_not;
+    const std::string directory =
+        cache_directory ? *cache_directory : ObjectCache::standard_directory(why_not);
+    if (directory.empty()) return nullptr;
+    return ObjectCache::open(directory, unit_identity(target), why_not);
   }
 
   // The kernel of a tuned executable, which takes the place of the one in the cache.
@@ -106,6 +118,7 @@ struct Engine::Impl {
   }
 
   const Target target;
+  const std::optional<std::string> cache_directory;
   std::once_flag units_once;
   std::unique_ptr<UnitCompiler> owned_compiler;
   std::atomic<UnitCompiler*> compiler = nullptr;  // for statistics(), at any time
@@ -226,6 +239,7 @@ EngineStatistics Engine::statistics() const {
   if (const UnitCompiler* compiler = impl_->compiler) {
     const UnitStatistics units = compiler->statistics();
     statistics.units_compiled = units.compiled;
+    statistics.units_loaded = units.loaded;
     statistics.units_shared = units.found;
     statistics.code_bytes = units.code_bytes;
     statistics.compile_seconds = units.compile_seconds;
