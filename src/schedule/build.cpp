@@ -12,13 +12,15 @@ constexpr double kWorthIt = 0.02;           // of idle time: smaller pieces have
 constexpr std::int64_t kFewPieces = 8;      // fewer are hard to share out
 constexpr std::int64_t kChunkBytes = 4096;  // the least run of a piece along a contiguous label
 constexpr double kStreamCaches = 4;         // an output of so many L2s is written past the caches
-constexpr std::int64_t kSumBlock = 16;    // rows summed at once when each lies on pages of its own
-constexpr int kMerge = 32;                // additions to an accumulator
-constexpr std::int64_t kMostReads = 2;    // of what is asked for ahead
-constexpr std::int64_t kLinesAhead = 16;  // of a row
-constexpr std::int64_t kRun = 32;         // elements read in a row where a block can choose
-constexpr std::int64_t kWholeRun = 128;   // contiguous labels up to this are not cut
-constexpr std::int64_t kLongRun = 1024;   // elements; longer rows gain nothing
+constexpr std::int64_t kSumBlock = 16;     // rows summed at once when each lies on pages of its own
+constexpr int kMerge = 32;                 // additions to an accumulator
+constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
+constexpr std::int64_t kMostRows = 1024;   // that one loop goes along
+constexpr std::int64_t kMostReads = 2;     // of what is asked for ahead
+constexpr std::int64_t kLinesAhead = 16;   // of a row
+constexpr std::int64_t kRun = 32;          // elements read in a row where a block can choose
+constexpr std::int64_t kWholeRun = 128;    // contiguous labels up to this are not cut
+constexpr std::int64_t kLongRun = 1024;    // elements; longer rows gain nothing
 
 class Builder {
  public:
@@ -99,7 +101,9 @@ class Builder {
     labels.insert(labels.end(), inner.begin(), inner.end());
     if (plan_.order == LoopOrder::by_output)
       std::ranges::sort(labels);  // canonical: by output stride
-    if (plan_.order == LoopOrder::by_input && !c_.in.empty()) {
+    const bool by_strides =
+        plan_.order == LoopOrder::by_input || plan_.order == LoopOrder::by_lines;
+    if (by_strides && !c_.in.empty()) {
       const Access& a = largest_input();
       std::ranges::stable_sort(labels, std::greater{},
                                [&](Label l) { return std::abs(a.strides[l]); });
@@ -108,12 +112,29 @@ class Builder {
   }
 
   void add_plain_loops() {
-    const std::vector<Label> order = plain_order();
+    std::vector<Label> order = plain_order();
     bool chunked = false;
+    if (plan_.order == LoopOrder::by_lines) chunked = add_lines(order);
     for (Label l : order)
       if (!chunked) chunked = chunk(l, tile_step(l));
     add_sum_blocks();
     for (Label l : order) loop(l, tile_step(l));
+  }
+
+  // Cuts the output's contiguous label into a few lines and moves it innermost: they are written
+  // one after the other. True if it has become parallel.
+  bool add_lines(std::vector<Label>& order) {
+    const auto row = std::ranges::find_if(order, [&](Label l) { return c_.out.strides[l] == 1; });
+    if (row == order.end()) return false;
+    const Label label = *row;
+    order.erase(row);
+    order.push_back(label);
+    const std::int64_t unit = tile_step(label);
+    const std::int64_t step = (kLinesWritten * line_items() + unit - 1) / unit * unit;
+    if (step >= c_.extents[label]) return false;
+    const bool is_parallel = cycles_ > kParallelCycles;
+    loop(label, step, is_parallel ? Order::parallel : Order::serial);
+    return is_parallel;
   }
 
   // A sum over rows far apart touches a page a row: a few rows at a time, all along the vec label.
@@ -315,12 +336,23 @@ class Builder {
 
   // All rows of a tile together stay a small part of L2.
   std::int64_t lines_ahead(const Access& a, Label along) const {
-    std::int64_t rows = 1;
-    for (Label l = 0; l < c_.label_count(); ++l)
-      if (a.strides[l] != 0 && l != along)
-        rows *= c_.is_reduced(l) ? length_[l] : std::min(length_[l], tile_step(l));
-    const std::int64_t most = target_.l2_bytes / 8 / target_.line_bytes / rows;
-    const std::int64_t tile = 2 * std::min(tile_step(along), length_[along]) / line_items();
+    // Inside the last loop along the rows all other ranges are gone through, unless that is so much
+    // that the tile alone goes along them.
+    std::vector<std::int64_t> length = c_.extents, inside = length_;
+    auto rows = [&](const std::vector<std::int64_t>& of) {
+      std::int64_t count = 1;
+      for (Label l = 0; l < c_.label_count(); ++l)
+        if (a.strides[l] != 0 && l != along) count *= of[l];
+      return count;
+    };
+    for (const auto& item : schedule_.outer)
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        length[loop->label] = std::min(length[loop->label], loop->step);
+        if (loop->label == along && rows(length) <= kMostRows) inside = length;
+      }
+    const std::int64_t most = target_.l2_bytes / 32 / target_.line_bytes / rows(inside);
+    const std::int64_t tile =
+        std::max<std::int64_t>(2 * std::min(tile_step(along), length_[along]) / line_items(), 2);
     return std::clamp(most, std::min(tile, kLinesAhead), kLinesAhead);
   }
 

@@ -8,9 +8,10 @@
 namespace einjit {
 
 // How the loops around a tile may be ordered. Without packing: the tile's labels innermost, the vec
-// label or the unroll label outside; all by output stride; or all by the strides of the largest
-// input. With packing: which side's block is the outer one.
-enum class LoopOrder : std::uint8_t { vec_outside, unroll_outside, by_output, by_input };
+// label or the unroll label outside; all by output stride; all by the strides of the largest input;
+// or so, but with a few lines of each row of the output innermost. With packing: which side's block
+// is the outer one.
+enum class LoopOrder : std::uint8_t { vec_outside, unroll_outside, by_output, by_input, by_lines };
 
 // With packing: how much of the sum panels hold. Panels of few steps stay in L1; panels of the
 // whole sum write the output once.

@@ -43,7 +43,7 @@ std::vector<LoopPlan> plans_for(const Contraction& c, const Target& target,
     return {{is_reused ? LoopOrder::vec_outside : LoopOrder::by_output}};
   }
   for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside, LoopOrder::by_output,
-                          LoopOrder::by_input})
+                          LoopOrder::by_input, LoopOrder::by_lines})
     plans.push_back({order});
   return plans;
 }

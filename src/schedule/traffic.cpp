@@ -66,11 +66,12 @@ class Analysis : Streams {
   double asked_in_vain(const Stream& s) const {
     for (const AheadSpec& a : schedule_.ahead) {
       if (&c_.in[static_cast<std::size_t>(a.operand)] != s.access) continue;
-      // The innermost loops over the label go on where their last piece ended.
+      // A loop over the label goes on where its last piece ended, soon if little lies between.
       std::size_t depth = nest_.loops.size();
       for (std::size_t d = depth; d-- > 0;) {
-        if (s.access->strides[nest_.loops[d].label] == 0) continue;
-        if (nest_.loops[d].label != a.label) break;
+        if (nest_.loops[d].label != a.label) continue;
+        const double between = box_lines(s, d + 1).lines * static_cast<double>(target_.line_bytes);
+        if (between * 2 > bytes_of(Level::l2)) break;
         depth = d;
       }
       return std::min(1.0, static_cast<double>(a.distance) /
