@@ -227,12 +227,19 @@ class TileEmitter {
       values = run_trips(var.trips, std::move(values));
       return var.tail > 0 ? run_steps(var.tail, std::move(values)) : values;
     };
+    // Sums of `count` blocks, added up one after the other.
+    auto run_blocks = [&](const Size& count, Values values) {
+      return carry_through(count, reduced_[level], std::move(values), [&](const Values& total) {
+        return added(total, run_trips(Size{var.merge}, zeros()));
+      });
+    };
     if (var.merge == 0) {
       sums = run_rest(std::move(sums));
     } else {
-      sums = carry_through(var.blocks, reduced_[level], std::move(sums), [&](const Values& total) {
-        return added(total, run_trips(Size{var.merge}, zeros()));
-      });
+      sums = carry_through(
+          var.superblocks, reduced_[level], std::move(sums),
+          [&](const Values& in) { return added(in, run_blocks(Size{var.merge}, zeros())); });
+      if (!var.blocks.is(0)) sums = added(sums, run_blocks(var.blocks, zeros()));
       if (!var.trips.is(0) || var.tail > 0) sums = added(sums, run_rest(zeros()));
     }
     box_.pointers = pointers_before;

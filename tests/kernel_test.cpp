@@ -346,6 +346,36 @@ TEST(Engine, LinesAskedForAhead) {
   }
 }
 
+TEST(Engine, SumsInBlocks) {
+  Engine engine;
+  const Layout layout = Layout::row_major(DType::f64, {517});
+  const auto a = ramp<double>(517, 13);
+  for (const char* schedule :
+       {"tile i vec 16 merge 3", "tile i vec 8 merge 1", "tile i vec 16 merge 99",
+        "tile i reduce 4 chains 4 merge 5", "tile i reduce merge 517"})
+    for (Specialization how : {Specialization::always, Specialization::never}) {
+      CompileOptions options;
+      options.schedule = schedule;
+      options.specialization = how;
+      double sum = 0;
+      EXPECT_EQ(engine.compile("i->", std::span(&layout, 1), options)(&sum, a.data()), Status::ok);
+      EXPECT_EQ(sum, std::accumulate(a.begin(), a.end(), 0.0)) << schedule;
+    }
+}
+
+// A number as large as all others together must not swallow them one by one.
+TEST(Engine, LongSumsStayAccurate) {
+  std::vector<float> a(1'000'000, 1);
+  a[777] = 1e8f;
+  const Kernel sum = compile<float>("i->", {{1'000'000}});
+  float total = 0;
+  EXPECT_EQ(sum(&total, a.data()), Status::ok);
+  EXPECT_NEAR(total, 1e8 + 999'999, 4 * 8);  // 8: the distance of floats there
+  std::ranges::fill(a, 0.1f);
+  EXPECT_EQ(sum(&total, a.data()), Status::ok);
+  EXPECT_NEAR(total, 1e6 * static_cast<double>(0.1f), 8 * 0.0078125);
+}
+
 TEST(Engine, CodeIsSharedThroughTheDisk) {
   ASSERT_TRUE(no_disk);
   std::string pattern = "/tmp/einjit.XXXXXX";

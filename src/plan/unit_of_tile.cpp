@@ -120,13 +120,14 @@ class Builder {
       made.length = 0;
       made.factor = variable.var.factor;
       made.chains = variable.var.chains;
-      const std::int64_t blocks = variable.var.merge > 0 ? trips / variable.var.merge : 0;
+      const std::int64_t merge = variable.var.merge, blocks = merge > 0 ? trips / merge : 0;
+      auto sized_or_none = [&](std::int64_t size) { return size == 0 ? Size{0} : sized(size); };
       if (blocks > 0) {
         made.merge = variable.var.merge;
-        made.blocks = sized(blocks);
+        made.superblocks = sized_or_none(merge > 1 ? blocks / merge : 0);
+        made.blocks = sized_or_none(merge > 1 ? blocks % merge : blocks);
       }
-      const std::int64_t rest = trips - blocks * variable.var.merge;
-      made.trips = rest == 0 ? Size{0} : sized(rest);
+      made.trips = sized_or_none(trips - blocks * merge);
       made.tail = variable.length % variable.var.factor;
     }
     return made;
@@ -157,7 +158,10 @@ class Builder {
     if (unit.ahead.per_step)
       for (const UnitVar& var : unit.vars)
         if (var.is_reduced)
-          lines *= (value_of(var.blocks) * var.merge + value_of(var.trips)) * var.factor + var.tail;
+          lines *= ((value_of(var.superblocks) * var.merge + value_of(var.blocks)) * var.merge +
+                    value_of(var.trips)) *
+                       var.factor +
+                   var.tail;
     return lines;
   }
 

@@ -13,8 +13,8 @@
 // Loops narrow a label's range; the tile computes all that is left of every label it names, in
 // registers: `vec` lies across SIMD lanes, `unroll` in separate accumulators, `reduce` is summed in
 // a loop. A number after `reduce` unrolls that loop; `chains` spreads it over that many sets of
-// accumulators. `merge 32` adds the accumulators to a second set after every 32 steps, so that
-// rounding errors of long sums do not add up. A label the tile does not name must have been
+// accumulators. `merge 32` sums blocks of 32 steps, and blocks of 32 blocks, each on its own, so
+// that rounding errors of long sums do not add up. A label the tile does not name must have been
 // narrowed to 1.
 //
 // `pack in0 ahead` asks for the lines that the next copy of in0 will read while the tiles in

@@ -45,7 +45,8 @@ std::string Unit::key() const {
     else
       text += fmt::format(" {}", var.length);
     if (var.merge > 0)
-      text += fmt::format(" after {} blocks of {}", text_of(var.blocks), var.merge);
+      text += fmt::format(" after {} x {} + {} blocks of {}", text_of(var.superblocks), var.merge,
+                          text_of(var.blocks), var.merge);
   }
   text += "; out" + text_of(out);
   for (const UnitRef& ref : in) text += " in" + text_of(ref);

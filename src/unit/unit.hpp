@@ -40,8 +40,9 @@ struct UnitLoop {
 };
 
 // A tile variable. In registers (not reduced): `length` elements, or what its loop leaves.
-// Reduced: `blocks` times `merge` trips whose sums are then added to the total, `trips` more, each
-// of `factor` steps, then `tail` (< factor) steps.
+// Reduced: `trips` steps of `factor`, then `tail` (< factor) steps; before them `blocks` of `merge`
+// such trips, each summed on its own and then added, and before those `superblocks` of `merge`
+// blocks.
 struct UnitVar {
   Role role = Role::unroll;
   bool is_reduced = false;
@@ -51,7 +52,7 @@ struct UnitVar {
   std::int64_t tail = 0;
   int chains = 1;
   int merge = 0;
-  Size blocks;
+  Size blocks, superblocks;
   bool operator==(const UnitVar&) const = default;
 };
 
