@@ -8,11 +8,10 @@
 #include "llvm_compat.hpp"
 
 namespace einjit {
-
 namespace {
 
-// In LLVM's own words and order; with the reason of what is not plain selection,
-// allocation or printing.
+// In LLVM's own words and order, with the reason for what is not plain selection, allocation or
+// printing.
 constexpr std::string_view kX86Passes[] = {
     "Target Pass Configuration",
     "Machine Module Information",
