@@ -428,6 +428,9 @@ TEST(Engine, TunedKernelsStayInTheCache) {
   EXPECT_EQ(left, right);
   EXPECT_EQ(left, matmul(matmul(a, b, 40, 30, 50), c, 40, 50, 20));
   EXPECT_FALSE(engine.try_tune("ij,jk->ik", layouts));
+  CompileOptions given;
+  given.schedule = "loop i 1; loop k 1; tile j vec 8";
+  EXPECT_FALSE(engine.try_tune("ij,jk->ik", std::span(layouts).first(2), given));
 }
 
 TEST(Engine, GivenSchedulesGoByTheirLabels) {

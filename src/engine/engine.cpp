@@ -71,6 +71,8 @@ struct Engine::Impl {
   Result<Kernel> tuned_kernel_for(const Expression& expression, std::span<const Layout> inputs,
                                   const CompileOptions& options, const TuneOptions& limits,
                                   TuneReport* report) {
+    if (!options.schedule.empty())
+      return std::unexpected(Diagnostic{"a schedule is given: there is nothing to tune"});
     Result<Bound> bound = bind_expression(expression, inputs, options);
     if (!bound) return std::unexpected(bound.error());
     const Contraction whole = canonical(bound->contraction);
