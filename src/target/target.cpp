@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>
@@ -19,6 +22,15 @@ std::int64_t cache_bytes(int index, std::int64_t fallback) {
   file >> unit;
   return size * (unit == 'M' ? 1 << 20 : unit == 'K' ? 1 << 10 : 1);
 }
+
+#if defined(__x86_64__)
+// The display family of cpuid leaf 1: base and extended family (AMD APM 3, appendix E).
+unsigned amd_family() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+  return ((eax >> 8) & 0xf) + ((eax >> 20) & 0xff);
+}
+#endif
 
 }  // namespace
 
@@ -70,8 +82,9 @@ Target Target::host() {
 #endif
   Target target = generic(isa);
 #if defined(__x86_64__)
-  // AMD before Zen 5 runs a 512-bit operation as two halves: one FMA and one load a cycle.
-  if (v4 && __builtin_cpu_is("amd")) {
+  // AMD before Zen 5 (family 0x1a) runs a 512-bit operation as two halves: one FMA and one load a
+  // cycle.
+  if (v4 && __builtin_cpu_is("amd") && amd_family() < 0x1a) {
     target.fma_per_cycle = target.loads_per_cycle = 1;
     target.datapath_bytes = 32;
   }
