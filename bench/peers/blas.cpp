@@ -1,6 +1,7 @@
 // OpenBLAS and BLIS through CBLAS.
 #include <cstdlib>
 
+#include "einjit/target.hpp"
 #include "peers/peers.hpp"
 
 namespace einjit_bench {
@@ -107,7 +108,9 @@ class Blas final : public Peer {
 
 std::unique_ptr<Peer> load_openblas(int threads, std::string& why) {
   // Debian's release is older than this CPU and would fall back to an SSE kernel.
-  setenv("OPENBLAS_CORETYPE", cpu_has_avx512() ? "SkylakeX" : "Haswell", 0);
+  // What the environment asks for is overruled: a peer runs its right kernel.
+  setenv("OPENBLAS_CORETYPE", cpu_has_avx512() ? "SkylakeX" : "Haswell", 1);
+  unsetenv("OPENBLAS_L2_SIZE");
   setenv("OPENBLAS_NUM_THREADS", std::to_string(threads).c_str(), 1);
   const auto library = Library::open(
       {"/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0", "libopenblas.so.0"}, why);
@@ -120,9 +123,10 @@ std::unique_ptr<Peer> load_openblas(int threads, std::string& why) {
 }
 
 std::unique_ptr<Peer> load_blis(int threads, std::string& why) {
-  // skx, haswell; zen3 on AMD, whose AVX-512 is no wider inside.
-  const char* type = __builtin_cpu_is("amd") ? "6" : cpu_has_avx512() ? "0" : "3";
-  setenv("BLIS_ARCH_TYPE", type, 0);
+  // skx, haswell; zen3 on AMD before Zen 5, whose AVX-512 is no wider inside.
+  const bool is_narrow = __builtin_cpu_is("amd") && einjit::Target::host().datapath_bytes != 0;
+  const char* type = is_narrow ? "6" : cpu_has_avx512() ? "0" : "3";
+  setenv("BLIS_ARCH_TYPE", type, 1);
   setenv("BLIS_NUM_THREADS", std::to_string(threads).c_str(), 1);
   const auto library =
       Library::open({"/usr/lib/x86_64-linux-gnu/blis-pthread/libblis.so.4", "libblis.so.4"}, why);

@@ -22,6 +22,7 @@ constexpr double kTails =
     0.004;  // for each kind of tail a loop leaves: more code, cold when it runs
 constexpr double kPackOverhead = 1500;  // scratch, its first touch, a plan to walk
 constexpr double kLoadTie = 0.1;        // of a load that hides behind FMAs: fewer are better
+constexpr double kLoadsKept = 0.8;      // of the peak rate of loads, what a tile of FMAs sustains
 
 // Of an empty sum one step is counted: its stores remain.
 double extent(const Contraction& c, Label l) {
@@ -187,7 +188,8 @@ struct TileCost {
     bool any_reduced = vec_is_reduced() || innermost() >= 0;
     const double operations = sums * std::max<double>(1, static_cast<double>(c.in.size()) - 1);
     const double loads = step_loads(steps);
-    double step = std::max(operations / target.fma_per_cycle, loads) + kLoadTie * loads;
+    double step =
+        std::max(operations / target.fma_per_cycle, loads / kLoadsKept) + kLoadTie * loads;
     step += step_shuffles();
     if (any_reduced) {
       const double waits = vec_is_reduced() ? 1.0 : 1.0 / tile.chains;
