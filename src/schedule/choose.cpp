@@ -10,7 +10,8 @@
 namespace einjit {
 namespace {
 
-constexpr double kIdle = 0.05;  // of idle threads' time: one thread does not care
+constexpr double kIdle = 0.05;        // of idle threads' time: one thread does not care
+constexpr double kPieceCycles = 500;  // to start a parallel piece, and to order its stores
 
 bool copies_from_memory(const Contraction& c, const Target& target, const RegisterTile& tile) {
   for (std::size_t k = 0; k < c.in.size(); ++k)
@@ -48,11 +49,19 @@ std::vector<LoopPlan> plans_for(const Contraction& c, const Target& target,
   return plans;
 }
 
-double idle_part_of(const Contraction& c, const Schedule& schedule) {
-  for (const auto& item : schedule.outer)
-    if (const auto* loop = std::get_if<LoopSpec>(&item); loop && loop->order == Order::parallel)
-      return idle_part(c.extents[loop->label], loop->step);
-  return idle_part(1, 1);
+// What cutting the work into parallel pieces costs: threads that idle, and every piece's start.
+double parallel_cycles(const Contraction& c, const Schedule& schedule, double cycles) {
+  std::vector<std::int64_t> length = c.extents;
+  double pieces = 1;
+  for (const auto& item : schedule.outer) {
+    const auto* loop = std::get_if<LoopSpec>(&item);
+    if (!loop) continue;
+    pieces *= static_cast<double>((length[loop->label] + loop->step - 1) / loop->step);
+    if (loop->order == Order::parallel)
+      return pieces * kPieceCycles + kIdle * cycles * idle_part(c.extents[loop->label], loop->step);
+    length[loop->label] = std::min(length[loop->label], loop->step);
+  }
+  return kIdle * cycles * idle_part(1, 1);
 }
 
 // Every tile with every plan, by falling promise of the tile; `keep(schedule, tile, cycles)` says
@@ -65,7 +74,7 @@ void for_each_candidate(const Contraction& c, const Target& target, const Keep& 
     for (const LoopPlan& plan : plans_for(c, target, rated.tile)) {
       Schedule schedule = build_schedule(c, target, rated.tile, plan, rated.cycles);
       double cycles = schedule_cycles(c, schedule, target, rated.cycles);
-      if (rated.cycles > kParallelCycles) cycles *= 1 + kIdle * idle_part_of(c, schedule);
+      if (rated.cycles > kParallelCycles) cycles += parallel_cycles(c, schedule, cycles);
       if (cycles < limit) limit = keep(std::move(schedule), rated.tile, cycles);
     }
   }
