@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "transpose.hpp"
 
@@ -101,8 +102,17 @@ Box::Key Box::key_of(int input, const Point& point) const {
     key[1] = point.piece.offset;
     key[2] = point.piece.width;
   }
-  for (std::size_t v = 0; v < point.at.size(); ++v)
-    key.push_back(static_cast<int>(v) == vec_var_ || ref.var_strides[v].is(0) ? 0 : point.at[v]);
+  // Variables of one stride move the same way: elements that a sliding window shares have one key.
+  const std::size_t first = key.size();
+  for (std::size_t v = 0; v < point.at.size(); ++v) {
+    const bool counts = static_cast<int>(v) != vec_var_ && !ref.var_strides[v].is(0);
+    key.push_back(counts ? point.at[v] : 0);
+    for (std::size_t w = 0; counts && w < v; ++w)
+      if (static_cast<int>(w) != vec_var_ && ref.var_strides[w] == ref.var_strides[v]) {
+        key[first + w] += std::exchange(key.back(), 0);
+        break;
+      }
+  }
   return key;
 }
 

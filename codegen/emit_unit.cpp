@@ -166,7 +166,7 @@ class TileEmitter {
       return;
     }
     for (std::int64_t step = 0; step < count; ++step) {
-      // LLVM would load what steps share (windows) once and run out of registers.
+      // LLVM looks at a block at a time; what steps share is loaded once by the box.
       if (step > 0 && sums.size() > kManySums) start_block(builder());
       if (unit_.ahead.per_step) frame_.ask_ahead(unit_.ahead.lines);
       for (std::size_t u = 0; u < points_.size(); ++u)

@@ -29,6 +29,14 @@ double extent(const Contraction& c, Label l) {
   return l < 0 ? 1 : std::max(1.0, static_cast<double>(c.extents[l]));
 }
 
+// The reduced label the tile's innermost loop runs over.
+Label innermost(const Contraction& c, const RegisterTile& tile) {
+  if (tile.inner >= 0) return tile.inner;
+  for (Label l = c.label_count() - 1; l >= 0; --l)
+    if (c.is_reduced(l) && l != tile.vec) return l;
+  return -1;
+}
+
 struct TileCost {
   const Contraction& c;
   const Target& target;
@@ -39,12 +47,7 @@ struct TileCost {
   bool vec_is_reduced() const { return tile.vec >= 0 && c.is_reduced(tile.vec); }
   bool moves(const Access& a, Label l) const { return l >= 0 && a.strides[l] != 0; }
   bool is_packed(std::size_t k) const { return tile.packed >> k & 1; }
-  // The reduced label the tile's innermost loop runs over.
-  Label innermost() const {
-    for (Label l = c.label_count() - 1; l >= 0; --l)
-      if (c.is_reduced(l) && l != tile.vec) return l;
-    return -1;
-  }
+  Label innermost() const { return einjit::innermost(c, tile); }
 
   // Vectors of a whole tile along the vec label, on average over its tails.
   double vectors() const {
@@ -107,8 +110,12 @@ struct TileCost {
     return cycles;
   }
 
+  // Values of an operand a step needs, of one vector each.
   double count(const Access& a) const {
-    return (moves(a, tile.unroll) ? unroll() : 1) * (moves(a, tile.unroll2) ? unroll2() : 1);
+    double unrolled = moves(a, tile.unroll) ? unroll() : 1;
+    const auto steps = static_cast<double>(tile.steps);
+    if (is_window(a, tile.unroll, innermost())) unrolled = (unrolled + steps - 1) / steps;
+    return unrolled * (moves(a, tile.unroll2) ? unroll2() : 1);
   }
 
   // Loads of one step, given the number of steps hoisted ones are spread over.
@@ -210,6 +217,11 @@ double tile_cycles(const Contraction& c, const Target& target, const RegisterTil
   return TileCost{c, target, tile}.run();
 }
 
+bool is_window(const Access& access, Label unroll, Label inner) {
+  return unroll >= 0 && inner >= 0 && access.strides[unroll] != 0 &&
+         access.strides[unroll] == access.strides[inner];
+}
+
 int registers_used(const Contraction& c, const Target& target, const RegisterTile& tile) {
   const auto lanes = target.lanes(c.dtype);
   const auto vectors =
@@ -222,7 +234,14 @@ int registers_used(const Contraction& c, const Target& target, const RegisterTil
     if (!in_dot_form && tile.vec >= 0 && std::abs(c.in[k].strides[tile.vec]) > 1 &&
         !(tile.packed >> k & 1))
       block = std::min<std::int64_t>(lanes, tile.steps);
+  // A window's rows stay until the last step that reads them.
+  const Label inner = innermost(c, tile);
+  const bool has_window =
+      tile.steps > 1 && std::ranges::any_of(c.in, [&](const Access& a) {
+        return is_window(a, tile.unroll, inner) || is_window(a, tile.unroll2, inner);
+      });
   const auto held = c.in.size() < 2 ? 1
+                    : has_window    ? vectors * tile.unroll_length + 1
                     : in_dot_form
                         ? std::min(tile.unroll_length, tile.unroll2_length) + 1
                         : vectors * std::max<std::int64_t>(std::min(tile.chains, 2), block) + 1;

@@ -13,8 +13,9 @@
 
 namespace einjit {
 
-// vec: label and elements; unroll: up to two labels with counts; the innermost reduced label is
-// unrolled `steps` times over `chains` sets of accumulators. Label -1: none.
+// vec: label and elements; unroll: up to two labels with counts; the reduced label `inner` goes
+// innermost (-1: the last one) and is unrolled `steps` times over `chains` sets of accumulators.
+// Label -1: none.
 struct RegisterTile {
   Label vec = -1;
   std::int64_t vec_length = 1;
@@ -22,6 +23,7 @@ struct RegisterTile {
   std::int64_t unroll_length = 1;
   Label unroll2 = -1;
   std::int64_t unroll2_length = 1;
+  Label inner = -1;
   std::int64_t steps = 1;
   int chains = 1;
   unsigned packed = 0;  // bit k: input k is read from panels
@@ -29,6 +31,10 @@ struct RegisterTile {
 
 // Cycles for the whole contraction, packing included.
 double tile_cycles(const Contraction& contraction, const Target& target, const RegisterTile& tile);
+
+// Whether an operand's steps along `inner` and its unrolled positions are the same elements
+// shifted, as in a sliding window: a tile that unrolls both loads each once.
+bool is_window(const Access& access, Label unroll, Label inner);
 
 // Vector registers the tile holds at once.
 int registers_used(const Contraction& contraction, const Target& target, const RegisterTile& tile);

@@ -172,12 +172,22 @@ class Builder {
       const std::int64_t stride = ref.strides[loop->label].outer;
       made.loop_strides.push_back(stride == 0 ? Size{0} : sized(stride));
     }
-    for (const Variable& variable : variables_) {
-      const std::int64_t stride = ref.strides[variable.var.label].inner;
+    for (std::size_t v = 0; v < variables_.size(); ++v) {
+      const std::int64_t stride = stride_of(ref, v);
       const bool fixed = stride == 0 || stride == 1 || (made.padded && stride <= kPanelStride);
-      made.var_strides.push_back(fixed ? Size{stride} : sized(stride));
+      // A sliding window's step and its positions are one size.
+      const auto same = std::ranges::find_if(made.var_strides, [&](const Size& size) {
+        const auto w = static_cast<std::size_t>(&size - made.var_strides.data());
+        return stride_of(ref, w) == stride && variables_[w].is_reduced != variables_[v].is_reduced;
+      });
+      made.var_strides.push_back(fixed                            ? Size{stride}
+                                 : same != made.var_strides.end() ? *same
+                                                                  : sized(stride));
     }
     return made;
+  }
+  std::int64_t stride_of(const Ref& ref, std::size_t variable) const {
+    return ref.strides[variables_[variable].var.label].inner;
   }
 
   const LoopNest& nest_;

@@ -393,7 +393,9 @@ class Builder {
     add(tile_.unroll, tile_.unroll_length);
     add(tile_.unroll2, tile_.unroll2_length);
     for (Label l = 0; l < c_.label_count(); ++l)
-      if (c_.is_reduced(l) && l != tile_.vec) schedule_.tile.push_back({l, Role::reduce});
+      if (c_.is_reduced(l) && l != tile_.vec && l != tile_.inner)
+        schedule_.tile.push_back({l, Role::reduce});
+    if (tile_.inner >= 0) schedule_.tile.push_back({tile_.inner, Role::reduce});
     for (TileVar& var : schedule_.tile)
       if (var.role == Role::vec && c_.is_reduced(var.label)) var.merge = merge_of(var);
     if (!schedule_.tile.empty() && schedule_.tile.back().role == Role::reduce) {

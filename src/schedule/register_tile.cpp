@@ -65,10 +65,24 @@ class Enumerator {
     }
   }
 
+  // Rows of a sliding window that unrolled positions share: the steps between them go innermost.
+  void consider_windows(RegisterTile tile) {
+    for (Label inner : reduced_) {
+      const std::int64_t length = c_.extents[inner];
+      const bool is_shared = std::ranges::any_of(
+          c_.in, [&](const Access& a) { return is_window(a, tile.unroll, inner); });
+      if (!is_shared || length < 2 || length > kShortSum) continue;
+      tile.inner = inner;
+      tile.steps = length;
+      consider(tile);
+    }
+  }
+
   // Chains and unrolled steps for a tile of few accumulators.
   void consider_chains(RegisterTile tile) {
     consider(tile);
     if (reduced_.empty() || (tile.vec >= 0 && c_.is_reduced(tile.vec))) return;
+    consider_windows(tile);
     const std::int64_t length = c_.extents[reduced_.back()];
     for (int chains : {2, 4, 8})
       if (length >= 2 * chains) {
