@@ -13,10 +13,12 @@ constexpr double kGatherPerLane = 2.0;
 constexpr double kScatterPerLane = 4;
 constexpr double kStoreTransposed = 1.2;  // against transposing loads: lines are written in pieces
 constexpr double kLatencySlack = 1.5;  // accumulators beyond the latency, for loads that come late
+constexpr double kInFlight = 128;      // multiply-adds that a core looks ahead
 constexpr double kLoopOverhead = 1.0;  // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;  // pointers, first loads, loop entry
 constexpr double kSplitLines = 1.5;
 constexpr double kRowOverhead = 5.0;    // of a row of the sum, if there are several
+constexpr double kRowStart = 1.5;       // of a row read once, by every tile that goes across it
 constexpr double kPackPerVector = 5.0;  // load, store and their misses, contiguous
 constexpr double kTails =
     0.004;  // for each kind of tail a loop leaves: more code, cold when it runs
@@ -132,6 +134,18 @@ struct TileCost {
     return cycles;
   }
 
+  // What is read once comes from afar: the fewer vectors of each row, the less of it is on its way.
+  double step_rows() const {
+    double rows = 0;
+    for (std::size_t k = 0; k < c.in.size(); ++k) {
+      const Access& a = c.in[k];
+      if (!moves(a, tile.vec) || a.strides[tile.vec] != 1 || is_packed(k) || vec_is_reduced())
+        continue;
+      if (element_count(c, a) * 2 > c.point_count()) rows += count(a);
+    }
+    return rows * kRowStart;
+  }
+
   double stores() const {
     const double each = unroll() * unroll2();
     double value;
@@ -177,7 +191,7 @@ struct TileCost {
     for (Label l = 0; l < c.label_count(); ++l)
       if (c.is_reduced(l) && l != tile.vec) rows *= extent(c, l);
     const bool has_rest = std::fmod(extent(c, tile.vec), lanes) != 0;
-    return rows * (kRowOverhead + (has_rest ? sums / vectors() : 0));
+    return rows * ((rows > 1 ? kRowOverhead : 0) + (has_rest ? sums / vectors() : 0));
   }
 
   double run() const {
@@ -197,9 +211,11 @@ struct TileCost {
     const double loads = step_loads(steps);
     double step =
         std::max(operations / target.fma_per_cycle, loads / kLoadsKept) + kLoadTie * loads;
-    step += step_shuffles();
+    step += step_shuffles() + step_rows();
     if (any_reduced) {
-      const double waits = vec_is_reduced() ? 1.0 : 1.0 / tile.chains;
+      // Short sums along the lanes overlap with the next tile's.
+      const double waits =
+          vec_is_reduced() ? std::min(1.0, steps * operations / kInFlight) : 1.0 / tile.chains;
       step = std::max(step, kLatencySlack * target.fma_latency * waits);
       if (extent(c, innermost()) > static_cast<double>(tile.steps) || vec_is_reduced())
         step += kLoopOverhead / static_cast<double>(tile.steps);
@@ -240,7 +256,11 @@ int registers_used(const Contraction& c, const Target& target, const RegisterTil
       tile.steps > 1 && std::ranges::any_of(c.in, [&](const Access& a) {
         return is_window(a, tile.unroll, inner) || is_window(a, tile.unroll2, inner);
       });
+  // Without unrolled labels every vector is read once, as an operand of its FMA.
+  const bool is_plain = c.in.size() == 2 && !in_dot_form && block == 1 && tile.chains == 1 &&
+                        tile.unroll_length * tile.unroll2_length == 1;
   const auto held = c.in.size() < 2 ? 1
+                    : is_plain      ? 2
                     : has_window    ? vectors * tile.unroll_length + 1
                     : in_dot_form
                         ? std::min(tile.unroll_length, tile.unroll2_length) + 1

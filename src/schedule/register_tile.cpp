@@ -32,6 +32,8 @@ class Enumerator {
   Enumerator(const Contraction& c, const Target& target)
       : c_(c), target_(target), lanes_(target.lanes(c.dtype)) {
     for (Label l = 0; l < c.label_count(); ++l) (c.is_reduced(l) ? reduced_ : kept_).push_back(l);
+    is_read_once_ = std::ranges::any_of(
+        c.in, [&](const Access& a) { return element_count(c, a) * 2 > c.point_count(); });
   }
 
   std::vector<RatedTile> run() {
@@ -106,6 +108,14 @@ class Enumerator {
   }
 
   void enumerate_over_output(Label vec) {
+    // Rows that are read once want to be long; with reuse, unrolled labels take the registers.
+    for (int vectors : {12, 16}) {
+      if (!is_read_once_ || c_.extents[vec] <= (vectors - 1) * lanes_) break;
+      RegisterTile tile;
+      tile.vec = vec;
+      tile.vec_length = std::min<std::int64_t>(c_.extents[vec], vectors * lanes_);
+      consider_chains(tile);
+    }
     for (int vectors = 1; vectors <= 8; ++vectors) {
       RegisterTile tile;
       tile.vec = vec;
@@ -182,6 +192,7 @@ class Enumerator {
   const Target& target_;
   std::int64_t lanes_;
   std::vector<Label> kept_, reduced_;
+  bool is_read_once_ = false;  // some input, about
   // Per vec label, unroll labels, packed operands, and for tiles of one vector: their blocks can be
   // smaller.
   std::map<std::tuple<Label, Label, Label, unsigned, bool>, RatedTile> best_;

@@ -16,6 +16,8 @@ constexpr double kPageMissCycles = 6;
 constexpr double kSecondTlbEntries = 1500;
 constexpr double kPageWalkCycles = 20;
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
+constexpr double kL2Scattered = 1.5;
+constexpr double kL2ManyRows = 2;
 constexpr double kL3LineCycles = 3;
 constexpr double kL2Resident = 0.1;        // of what a line from L3 costs, if operands stay in L2
 constexpr double kShortRun = 3;            // a line from DRAM that comes alone, against in a run
@@ -33,7 +35,7 @@ class Analysis : Streams {
   Traffic run() const {
     Traffic result;
     for (const Stream& s : streams_) {
-      result.l1_lines += lines_into(s, Level::l1) * (s.is_output && !goes_along(s) ? 1.5 : 1);
+      result.l1_lines += lines_into(s, Level::l1) * l1_line_cost(s);
       double lines = lines_into(s, Level::l2);
       if (s.is_output && schedule_.store == Store::cached) lines *= 2;
       lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
@@ -99,6 +101,15 @@ class Analysis : Streams {
         s.is_dense ? box_lines(s, s.from).lines * static_cast<double>(target_.line_bytes) * 2
                    : element_count(c_, *s.access) * item() * 4;
     return bytes <= static_cast<double>(target_.l3_bytes) ? l3_line : 1;
+  }
+
+  // Of a line from L2, against one of few rows read along: those are there before they are wanted.
+  double l1_line_cost(const Stream& s) const {
+    if (s.is_output) return goes_along(s) ? 1 : kL2Scattered;
+    const bool sums_rows = std::ranges::any_of(schedule_.tile, [&](const TileVar& var) {
+      return var.role == Role::vec && c_.is_reduced(var.label) && s.access->strides[var.label] == 1;
+    });
+    return sums_rows && !s.is_dense && rows_at_once(s) > kFewRows ? kL2ManyRows : 1;
   }
 
   double lines_into(const Stream& s, Level level) const {
