@@ -18,6 +18,7 @@ constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after 
 constexpr std::int64_t kMostRows = 1024;   // that one loop goes along
 constexpr std::int64_t kMostReads = 2;     // of what is asked for ahead
 constexpr std::int64_t kLinesAhead = 16;   // of a row
+constexpr std::int64_t kRowsFollowed = 2;  // by the hardware, without being asked
 constexpr std::int64_t kRun = 32;          // elements read in a row where a block can choose
 constexpr std::int64_t kWholeRun = 128;    // contiguous labels up to this are not cut
 constexpr std::int64_t kLongRun = 1024;    // elements; longer rows gain nothing
@@ -321,13 +322,22 @@ class Builder {
       schedule_.prefetch = Prefetch::output;
   }
 
+  // Rows of an operand that a tile reads side by side.
+  std::int64_t rows_in_tile(const Access& a) const {
+    std::int64_t rows = 1;
+    for (Label l : {tile_.unroll, tile_.unroll2})
+      if (l >= 0 && a.strides[l] != 0) rows *= tile_step(l);
+    return tile_.vec >= 0 && std::abs(a.strides[tile_.vec]) > 1 ? rows * tile_.vec_length : rows;
+  }
+
   // Inputs that stream from memory through tiles of several rows: a prefetcher of the hardware
-  // loses them at every page.
+  // loses them at every page. One or two rows it follows better alone.
   void ask_ahead() {
     for (std::size_t k = 0; k < c_.in.size(); ++k) {
       const Access& a = c_.in[k];
       const bool in_vectors = tile_.vec >= 0 && a.strides[tile_.vec] != 0;
       if (is_packed(static_cast<int>(k)) || !in_vectors || !streams_once(a)) continue;
+      if (rows_in_tile(a) <= kRowsFollowed) continue;
       for (Label l = 0; l < c_.label_count(); ++l)
         if (a.strides[l] == 1 && c_.extents[l] >= 4 * kLinesAhead * line_items())
           schedule_.ahead.push_back({static_cast<int>(k), l, lines_ahead(a, l) * line_items()});
