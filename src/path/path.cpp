@@ -173,7 +173,10 @@ class PathPlanner {
     const ContractionOrder order = exact ? optimal_order(net, kElementCost) : greedy_order(net);
     PathPlanner trial = *this;
     double pairwise = trial.follow(order);
+    trial.finish();
+    trial.plan_workspace();
     program_.pairwise_seconds = pairwise;
+    program_.pairwise_elements = trial.program_.workspace_elements;
     const bool can_fuse = alive_.size() <= kMostFused;
     const double fused = can_fuse ? seconds(contraction_of(alive_, true)) : 0;
     if (!summed_some) program_.fused_seconds = fused;
@@ -256,10 +259,13 @@ std::string Program::to_string() const {
     if (steps[s].operands.empty()) text += " 0";
     text += fmt::format("   {:.3g} multiply-adds\n", steps[s].contraction.point_count());
   }
-  if (!temporaries.empty()) text += fmt::format("workspace {} elements\n", workspace_elements);
+  const auto item = steps.empty() ? 0 : size_of(steps.front().contraction.dtype);
+  if (!temporaries.empty()) text += fmt::format("workspace {} bytes\n", workspace_elements * item);
   if (pairwise_seconds > 0)
-    text += fmt::format("predicted: pairwise {:.3g} us, one nest {:.3g} us\n",
-                        pairwise_seconds * 1e6, fused_seconds * 1e6);
+    text += fmt::format(
+        "predicted: pairwise {:.3g} us with a workspace of {} bytes, one nest {:.3g} us with "
+        "none\n",
+        pairwise_seconds * 1e6, pairwise_elements * item, fused_seconds * 1e6);
   return text;
 }
 

@@ -42,6 +42,7 @@ struct Program {
   std::int64_t workspace_elements = 0;
   double fused_seconds = 0;     // predicted, as one loop nest
   double pairwise_seconds = 0;  // predicted, in the best order found; 0 if there is no choice
+  std::int64_t pairwise_elements = 0;  // of that order's workspace
 
   std::string to_string() const;
 };
