@@ -14,8 +14,6 @@
 
 namespace einjit {
 
-inline constexpr const char* kUnitSymbol = "einjit_unit";
-
 std::unique_ptr<llvm::Module> emit_unit(llvm::LLVMContext& context, const Unit& unit,
                                         const Target& target, const std::string& symbol);
 

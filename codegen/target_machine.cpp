@@ -1,7 +1,6 @@
 #include "target_machine.hpp"
 
 #include <llvm/Support/TargetSelect.h>
-#include <llvm/TargetParser/Host.h>
 
 #include <mutex>
 #include <stdexcept>
@@ -35,17 +34,18 @@ IsaNames names_of(Isa isa) {
 void initialize_llvm() {
   static std::once_flag once;
   std::call_once(once, [] {
-    llvm::InitializeNativeTarget();
-    llvm::InitializeNativeTargetAsmPrinter();
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
   });
 }
 
 }  // namespace
-
-std::string describe_machine(const Target& target) {
-  const IsaNames names = names_of(target.isa);
-  return std::string(names.triple) + " " + names.cpu + " " + names.features;
-}
 
 std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target) {
   initialize_llvm();

@@ -10,9 +10,6 @@
 
 namespace einjit {
 
-// Triple, CPU and features, as text.
-std::string describe_machine(const Target& target);
-
 std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target);
 
 }  // namespace einjit

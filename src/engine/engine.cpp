@@ -10,7 +10,7 @@
 
 #include "engine/pipeline.hpp"
 #include "engine/single_flight_cache.hpp"
-#include "unit_compiler.hpp"
+#include "load/unit_library.hpp"
 
 namespace einjit {
 namespace {
@@ -49,13 +49,13 @@ struct Engine::Impl {
         executables(options.most_kernels),
         calls(options.most_kernels) {}
 
-  // The compiler is made when something must be compiled: opening LLVM takes milliseconds.
-  UnitCompiler& units() {
+  // Made when the first kernel needs code: it looks at directories.
+  UnitLibrary& units() {
     std::call_once(units_once, [&] {
-      owned_compiler = make_unit_compiler(target, open_cache());
-      compiler = owned_compiler.get();
+      owned_library = make_unit_library(target, open_cache());
+      library = owned_library.get();
     });
-    return *owned_compiler;
+    return *owned_library;
   }
 
   // Without a safe directory there is no cache; nobody is bothered with why.
@@ -122,10 +122,10 @@ struct Engine::Impl {
   const Target target;
   const std::optional<std::string> cache_directory;
   std::once_flag units_once;
-  std::unique_ptr<UnitCompiler> owned_compiler;
-  std::atomic<UnitCompiler*> compiler = nullptr;  // for statistics(), at any time
-  SingleFlightCache<Executable> executables;      // by canonical contraction
-  SingleFlightCache<Kernel> calls;                // by the raw text and layouts of one-shot calls
+  std::unique_ptr<UnitLibrary> owned_library;
+  std::atomic<UnitLibrary*> library = nullptr;  // for statistics(), at any time
+  SingleFlightCache<Executable> executables;    // by canonical contraction
+  SingleFlightCache<Kernel> calls;              // by the raw text and layouts of one-shot calls
   std::atomic<std::int64_t> plan_nanoseconds = 0;
 };
 
@@ -238,8 +238,8 @@ EngineStatistics Engine::statistics() const {
   statistics.misses = counts.misses;
   statistics.evictions = counts.evictions;
   statistics.plan_seconds = static_cast<double>(impl_->plan_nanoseconds) * 1e-9;
-  if (const UnitCompiler* compiler = impl_->compiler) {
-    const UnitStatistics units = compiler->statistics();
+  if (const UnitLibrary* library = impl_->library) {
+    const UnitStatistics units = library->statistics();
     statistics.units_compiled = units.compiled;
     statistics.units_loaded = units.loaded;
     statistics.units_shared = units.found;

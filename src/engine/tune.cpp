@@ -10,7 +10,6 @@
 #include "einjit/executor.hpp"
 #include "engine/pipeline.hpp"
 #include "plan/arena.hpp"
-#include "unit_compiler.hpp"
 
 namespace einjit {
 namespace {

@@ -1,12 +1,11 @@
-// Units to machine code in this process: the provider that compiles with LLVM and keeps what it
-// has made. The one header of codegen/ that the floors above include; it shows nothing of LLVM.
+// Floor 6: where units get their code from: memory, the disk, or the code generator, in that order.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "store/object_cache.hpp"
-#include "unit/unit.hpp"
+#include "unit/codegen.hpp"
 
 namespace einjit {
 
@@ -18,7 +17,7 @@ struct UnitStatistics {
   double compile_seconds = 0;
 };
 
-class UnitCompiler : public UnitProvider {
+class UnitLibrary : public UnitProvider {
  public:
   virtual UnitStatistics statistics() const = 0;
 };
@@ -27,14 +26,10 @@ class UnitCompiler : public UnitProvider {
 // Equal units compile once: other threads wait for the first. Throws std::runtime_error if LLVM
 // cannot serve the target or the system forbids executable memory.
 // `cache`, if not null, must have been opened with unit_identity(target).
-std::unique_ptr<UnitCompiler> make_unit_compiler(const Target& target,
-                                                 std::unique_ptr<const ObjectCache> cache);
+std::unique_ptr<UnitLibrary> make_unit_library(const Target& target,
+                                               std::unique_ptr<const ObjectCache> cache);
 
 // What a unit's object depends on beside its key: this build's code generator, LLVM, the target.
 std::string unit_identity(const Target& target);
-
-// LLVM IR and assembly of a unit, as text.
-std::string llvm_text(const Unit& unit, const Target& target);
-std::string assembly_text(const Unit& unit, const Target& target);
 
 }  // namespace einjit

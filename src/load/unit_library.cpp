@@ -1,0 +1,158 @@
+#include "load/unit_library.hpp"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <mutex>
+#include <stdexcept>
+#include <unordered_map>
+
+#include "load/object_loader.hpp"
+#include "load/open_codegen.hpp"
+
+namespace einjit {
+namespace {
+
+// Code alive, shared by the library and whoever outlives it.
+struct Code {
+  CodeMemory memory;
+  std::atomic<std::int64_t> bytes = 0;
+};
+
+class LoadedUnit final : public CompiledUnit {
+ public:
+  LoadedUnit(std::shared_ptr<Code> code, std::string_view object)
+      : code_(std::move(code)), loaded_(load_object(object, kUnitSymbol, code_->memory)) {
+    run = reinterpret_cast<UnitFunction>(loaded_.entry);
+    code_bytes = static_cast<std::int64_t>(loaded_.block.size);
+    code_->bytes += code_bytes;
+  }
+  ~LoadedUnit() override {
+    code_->bytes -= code_bytes;
+    code_->memory.free(loaded_.block);
+  }
+
+ private:
+  std::shared_ptr<Code> code_;
+  LoadedObject loaded_;
+};
+
+class Library final : public UnitLibrary {
+ public:
+  Library(const Target& target, std::unique_ptr<const ObjectCache> cache)
+      : target_(target), cache_(std::move(cache)), code_(std::make_shared<Code>()) {}
+
+  std::shared_ptr<const CompiledUnit> get(const Unit& unit) override {
+    const std::string key = unit.key();
+    std::promise<Made> promise;
+    std::shared_future<Made> waiting;
+    {
+      std::lock_guard lock(mutex_);
+      Entry& entry = units_[key];
+      if (auto made = entry.made.lock()) {
+        ++statistics_.found;
+        return made;
+      }
+      if (entry.pending.valid())
+        waiting = entry.pending;
+      else
+        entry.pending = promise.get_future().share();
+    }
+    if (waiting.valid()) return waiting.get();
+    return make(unit, key, promise);
+  }
+
+  UnitStatistics statistics() const override {
+    std::lock_guard lock(mutex_);
+    UnitStatistics statistics = statistics_;
+    statistics.code_bytes = code_->bytes;
+    return statistics;
+  }
+
+ private:
+  using Made = std::shared_ptr<const CompiledUnit>;
+  // A unit lives as long as a kernel uses it; the entry then stays as a few bytes until swept.
+  struct Entry {
+    std::weak_ptr<const CompiledUnit> made;
+    std::shared_future<Made> pending;
+  };
+
+  Made make(const Unit& unit, const std::string& key, std::promise<Made>& promise) {
+    const auto start = std::chrono::steady_clock::now();
+    try {
+      Made made = load(key);
+      const bool was_on_disk = made != nullptr;
+      if (!made) {
+        const std::string object = codegen().object(unit);
+        made = std::make_shared<LoadedUnit>(code_, object);
+        if (cache_) cache_->store(key, object);
+      }
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+      std::lock_guard lock(mutex_);
+      ++(was_on_disk ? statistics_.loaded : statistics_.compiled);
+      statistics_.compile_seconds += took.count();
+      units_[key] = {made, {}};
+      sweep();
+      promise.set_value(made);
+      return made;
+    } catch (...) {
+      std::lock_guard lock(mutex_);
+      units_.erase(key);
+      promise.set_exception(std::current_exception());
+      throw;
+    }
+  }
+
+  // From disk; null if it is not there or does not load.
+  Made load(const std::string& key) {
+    const std::optional<std::string> object = cache_ ? cache_->load(key) : std::nullopt;
+    if (!object) return nullptr;
+    try {
+      return std::make_shared<LoadedUnit>(code_, *object);
+    } catch (const std::runtime_error&) {
+      return nullptr;
+    }
+  }
+
+  // Opened by the first unit that nobody has compiled before: that takes milliseconds.
+  Codegen& codegen() {
+    std::lock_guard lock(codegen_mutex_);
+    if (!codegen_) codegen_ = open_codegen(target_);
+    return *codegen_;
+  }
+
+  // Forgets dead entries each time their number may have doubled.
+  void sweep() {
+    if (units_.size() < sweep_at_) return;
+    std::erase_if(units_, [](const auto& item) {
+      return item.second.made.expired() && !item.second.pending.valid();
+    });
+    sweep_at_ = std::max<std::size_t>(1024, 2 * units_.size());
+  }
+
+  const Target target_;
+  std::unique_ptr<const ObjectCache> cache_;
+  std::shared_ptr<Code> code_;
+  std::mutex codegen_mutex_;
+  std::unique_ptr<Codegen> codegen_;
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, Entry> units_;
+  UnitStatistics statistics_;
+  std::size_t sweep_at_ = 1024;
+};
+
+}  // namespace
+
+std::unique_ptr<UnitLibrary> make_unit_library(const Target& target,
+                                               std::unique_ptr<const ObjectCache> cache) {
+  return std::make_unique<Library>(target, std::move(cache));
+}
+
+std::string unit_identity(const Target& target) {
+  return fmt::format("einjit {} LLVM {} {} vector {}", EINJIT_BUILD_ID, EINJIT_LLVM_VERSION,
+                     name_of(target.isa), target.vector_bytes);
+}
+
+}  // namespace einjit
