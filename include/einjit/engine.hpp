@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "einjit/dynamic.hpp"
 #include "einjit/kernel.hpp"
 #include "einjit/target.hpp"
 
@@ -105,6 +106,19 @@ class Engine {
   Kernel compile(std::string_view expression, std::span<const Layout> inputs,
                  const CompileOptions& options = {}) {
     return value_or_throw(try_compile(expression, inputs, options));
+  }
+
+  // A kernel for any extent of these labels, given by name. The layouts are those to be fastest
+  // for: extents of a typical call, at least 2 where they are dynamic.
+  Result<DynamicKernel> try_compile_dynamic(std::string_view expression,
+                                            std::span<const std::string> dynamic_labels,
+                                            std::span<const Layout> inputs,
+                                            const CompileOptions& options = {});
+  DynamicKernel compile_dynamic(std::string_view expression,
+                                const std::vector<std::string>& dynamic_labels,
+                                std::span<const Layout> inputs,
+                                const CompileOptions& options = {}) {
+    return value_or_throw(try_compile_dynamic(expression, dynamic_labels, inputs, options));
   }
 
   // Compiles the model's best few schedules, measures each on buffers of its own with the default

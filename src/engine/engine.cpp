@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "engine/dynamic.hpp"
 #include "engine/pipeline.hpp"
 #include "engine/single_flight_cache.hpp"
 #include "load/unit_library.hpp"
@@ -50,13 +51,14 @@ struct Engine::Impl {
         calls(options.most_kernels) {}
 
   // Made when the first kernel needs code: it looks at directories.
-  UnitLibrary& units() {
+  std::shared_ptr<UnitLibrary> unit_library() {
     std::call_once(units_once, [&] {
       owned_library = make_unit_library(target, open_cache());
       library = owned_library.get();
     });
-    return *owned_library;
+    return owned_library;
   }
+  UnitLibrary& units() { return *unit_library(); }
 
   // Without a safe directory there is no cache; nobody is bothered with why.
   std::unique_ptr<const ObjectCache> open_cache() const {
@@ -122,7 +124,7 @@ struct Engine::Impl {
   const Target target;
   const std::optional<std::string> cache_directory;
   std::once_flag units_once;
-  std::unique_ptr<UnitLibrary> owned_library;
+  std::shared_ptr<UnitLibrary> owned_library;
   std::atomic<UnitLibrary*> library = nullptr;  // for statistics(), at any time
   SingleFlightCache<Executable> executables;    // by canonical contraction
   SingleFlightCache<Kernel> calls;              // by the raw text and layouts of one-shot calls
@@ -166,6 +168,23 @@ Result<Kernel> Engine::try_tune(std::string_view text, std::span<const Layout> i
   } catch (const std::exception& error) {
     return std::unexpected(
         Diagnostic{fmt::format("cannot tune: {}", error.what()), std::string(text)});
+  }
+}
+
+Result<DynamicKernel> Engine::try_compile_dynamic(std::string_view text,
+                                                  std::span<const std::string> labels,
+                                                  std::span<const Layout> inputs,
+                                                  const CompileOptions& options) {
+  Result<Expression> expression = parse(text);
+  if (!expression) return std::unexpected(expression.error());
+  try {
+    auto made =
+        make_dynamic(*expression, labels, inputs, options, impl_->target, impl_->unit_library());
+    if (!made) return std::unexpected(made.error());
+    return DynamicKernel(*made);
+  } catch (const std::exception& error) {
+    return std::unexpected(
+        Diagnostic{fmt::format("cannot compile: {}", error.what()), std::string(text)});
   }
 }
 

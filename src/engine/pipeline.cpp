@@ -97,11 +97,12 @@ Result<LoweredStep> lower_step(const Contraction& contraction, const Target& tar
 
 Result<std::shared_ptr<const Executable>> build_executable(
     const Contraction& canonical, const Target& target, const CompileOptions& options,
-    UnitProvider& units, CompileReport* report, std::span<const Choice> chosen) {
+    UnitProvider& units, CompileReport* report, std::span<const Choice> chosen,
+    const Program* planned) {
   auto made = std::make_shared<Executable>();
   if (canonical.output_is_empty()) return made;
   Stopwatch watch(report);
-  const Program program = plan_path(canonical, target);
+  const Program program = planned ? *planned : plan_path(canonical, target);
   watch.lap("path");
   if (!options.schedule.empty() && program.steps.size() > 1)
     return std::unexpected(Diagnostic{"a schedule can be given for expressions of one step only"});

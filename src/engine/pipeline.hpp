@@ -27,10 +27,12 @@ struct LoweredStep {
 Result<LoweredStep> lower_step(const Contraction& contraction, const Target& target,
                                const CompileOptions& options, const Choice* chosen = nullptr);
 
-// Everything below binding. `report` may be null; `chosen` has a schedule for every step, or none.
+// Everything below binding. `report` may be null; `chosen` has a schedule for every step, or none;
+// `planned`, if not null, is the program to build.
 Result<std::shared_ptr<const Executable>> build_executable(
     const Contraction& canonical, const Target& target, const CompileOptions& options,
-    UnitProvider& units, CompileReport* report, std::span<const Choice> chosen = {});
+    UnitProvider& units, CompileReport* report, std::span<const Choice> chosen = {},
+    const Program* planned = nullptr);
 
 // Measures the best few schedules of every step of a contraction on buffers of its own; the winners
 // in the order of the steps. `report` may be null.

@@ -11,6 +11,7 @@ namespace {
 // inner (both absent included: 0 == 0 * extent).
 bool can_fuse(const Contraction& c, Label outer, Label inner) {
   if (c.extents[outer] == 0 || c.extents[inner] == 0) return false;
+  if (c.is_dynamic(outer) || c.is_dynamic(inner)) return false;
   auto moves_together = [&](const Access& access) {
     return access.strides[outer] == access.strides[inner] * c.extents[inner];
   };
@@ -27,9 +28,10 @@ void fuse(Contraction& c, Label outer, Label inner) {
 
 // Keeps the given labels, in the given order.
 Contraction select(const Contraction& c, const std::vector<Label>& labels) {
-  Contraction result{c.dtype, c.alpha, c.beta, {}, {}, {}, {}};
+  Contraction result{c.dtype, c.alpha, c.beta, {}, {}, {}, {}, {}};
   result.in.resize(c.in.size());
   for (Label l : labels) {
+    if (!c.dynamic.empty()) result.dynamic.push_back(c.dynamic[l]);
     result.extents.push_back(c.extents[l]);
     result.names.push_back(c.names[l]);
     result.out.strides.push_back(c.out.strides[l]);
@@ -58,11 +60,13 @@ bool comes_before(const Contraction& c, Label a, Label b) {
   return c.extents[a] > c.extents[b];
 }
 
-bool fuse_any(Contraction& c, std::vector<Label>& labels) {
+bool fuse_any(Contraction& c, std::vector<Label>& labels, LabelGroups& groups) {
   for (std::size_t a = 0; a < labels.size(); ++a)
     for (std::size_t b = 0; b < labels.size(); ++b) {
       if (a == b || !can_fuse(c, labels[a], labels[b])) continue;
       fuse(c, labels[a], labels[b]);
+      auto& group = groups[labels[a]];
+      group.insert(group.end(), groups[labels[b]].begin(), groups[labels[b]].end());
       labels.erase(labels.begin() + static_cast<long>(b));
       return true;
     }
@@ -82,18 +86,51 @@ void keep_empty_sum(Contraction& c) {
 
 }  // namespace
 
-Contraction canonical(const Contraction& contraction) {
+Contraction canonical(const Contraction& contraction, LabelGroups* groups) {
   Contraction c = contraction;
+  LabelGroups made;
+  for (Label l = 0; l < c.label_count(); ++l) made.push_back({l});
   if (c.sum_is_empty()) keep_empty_sum(c);
   std::vector<Label> labels;
   for (Label l = 0; l < c.label_count(); ++l)
-    if (c.extents[l] != 1) labels.push_back(l);
+    if (c.extents[l] != 1 || c.is_dynamic(l)) labels.push_back(l);
   auto before = [&](Label a, Label b) { return comes_before(c, a, b); };
   std::ranges::stable_sort(labels, before);
-  while (fuse_any(c, labels)) {
+  while (fuse_any(c, labels, made)) {
   }
   std::ranges::stable_sort(labels, before);
+  if (groups)
+    for (Label l : labels) groups->push_back(made[l]);
   return select(c, labels);
+}
+
+std::optional<Contraction> regrouped(const Contraction& contraction, const LabelGroups& groups,
+                                     const Contraction& like) {
+  Contraction c = contraction;
+  std::vector<bool> is_kept(c.extents.size());
+  std::vector<Label> labels;
+  for (const std::vector<Label>& group : groups) {
+    for (Label l : group) is_kept[l] = true;
+    for (std::size_t g = 1; g < group.size(); ++g) {
+      if (!can_fuse(c, group[0], group[g])) return std::nullopt;
+      fuse(c, group[0], group[g]);
+    }
+    labels.push_back(group[0]);
+  }
+  for (Label l = 0; l < c.label_count(); ++l)
+    if (!is_kept[l] && contraction.extents[l] != 1) return std::nullopt;
+  Contraction made = select(c, labels);
+  auto take_over = [&](Access& access, const Access& model) {
+    for (Label l = 0; l < made.label_count(); ++l) {
+      // Nobody ever steps along an extent of 1, but which operands have the label matters.
+      if (made.is_dynamic(l) && made.extents[l] == 1) access.strides[l] = model.strides[l];
+      if ((access.strides[l] == 0) != (model.strides[l] == 0)) return false;
+    }
+    return true;
+  };
+  bool is_alike = take_over(made.out, like.out);
+  for (std::size_t k = 0; k < made.in.size(); ++k) is_alike &= take_over(made.in[k], like.in[k]);
+  return is_alike ? std::optional(made) : std::nullopt;
 }
 
 }  // namespace einjit

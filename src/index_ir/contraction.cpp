@@ -69,7 +69,7 @@ std::string Contraction::to_string() const {
   for (Label l = 0; l < label_count(); ++l) {
     text += fmt::format("  {:<6} {:>8} {:>9}", names[l], extents[l], cell(out.strides[l]));
     for (const Access& access : in) text += fmt::format(" {:>9}", cell(access.strides[l]));
-    text += fmt::format("  {}\n", class_of(*this, l));
+    text += fmt::format("  {}{}\n", class_of(*this, l), is_dynamic(l) ? " dynamic" : "");
   }
   return text;
 }
@@ -80,6 +80,7 @@ std::string Contraction::key() const {
   for (Label l = 0; l < label_count(); ++l) {
     text += fmt::format(";{}:{}", extents[l], out.strides[l]);
     for (const Access& access : in) text += fmt::format(",{}", access.strides[l]);
+    if (is_dynamic(l)) text += "?";
   }
   return text;
 }

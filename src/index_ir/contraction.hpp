@@ -42,7 +42,10 @@ struct Contraction {
   std::vector<std::string> names;     // per label, for printing only
   Access out;
   std::vector<Access> in;
+  // Per label: its extent is one of many that the same code must serve. Empty: none is.
+  std::vector<bool> dynamic;
 
+  bool is_dynamic(Label label) const { return label >= 0 && !dynamic.empty() && dynamic[label]; }
   int label_count() const { return static_cast<int>(extents.size()); }
   bool is_reduced(Label label) const { return out.strides[label] == 0; }
   // The output has no elements.
@@ -69,10 +72,18 @@ struct Bound {
 Result<Bound> bind(const Expression& expression, std::span<const Layout> inputs,
                    const std::optional<Layout>& output = std::nullopt);
 
+// The labels of a contraction that became each label of another, outermost first.
+using LabelGroups = std::vector<std::vector<Label>>;
+
 // Drops labels of extent 1, fuses labels that move together in every operand and orders what is
 // left: output labels by falling output stride, then reduced labels by falling stride. The result
-// does not depend on the labels' names or order.
-Contraction canonical(const Contraction& contraction);
+// does not depend on the labels' names or order. Dynamic labels are neither dropped nor fused.
+Contraction canonical(const Contraction& contraction, LabelGroups* groups = nullptr);
+
+// What canonical() made of `like`'s source, made of the same source with other extents of dynamic
+// labels: the same labels in the same order. Nothing if the strides do not allow it.
+std::optional<Contraction> regrouped(const Contraction& contraction, const LabelGroups& groups,
+                                     const Contraction& like);
 
 // The operands that contain the label, as a bit set; bit 0 is the output, bit 1 + i input i.
 std::uint64_t operand_set(const Contraction& contraction, Label label);

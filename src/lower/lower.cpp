@@ -40,8 +40,10 @@ class Lowering {
     length_[loop.label] = std::min(before, loop.step);
     Block body = lower_from(position + 1);
     length_[loop.label] = before;
-    // A loop of one piece is none, unless it marks parallel work.
-    if (loop.step >= before && loop.order == Order::serial) return body;
+    // A loop of one piece is none, unless it marks parallel work or other extents have more.
+    if (loop.step >= before && loop.order == Order::serial &&
+        !nest_.contraction.is_dynamic(loop.label))
+      return body;
     return {Node{For{loop.label, loop.step, loop.order, std::move(body)}}};
   }
 

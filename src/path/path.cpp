@@ -51,6 +51,21 @@ class PathPlanner {
     return std::move(program_);
   }
 
+  std::optional<Program> replay(const Program& like) {
+    for (const Step& step : like.steps) {
+      std::vector<int> group;
+      for (int number : step.operands)
+        for (std::size_t t = 0; t < tensors_.size(); ++t)
+          if (tensors_[t].number == number) group.push_back(static_cast<int>(t));
+      add_step(group, &step);
+    }
+    plan_workspace();
+    program_.fused_seconds = like.fused_seconds;
+    program_.pairwise_seconds = like.pairwise_seconds;
+    if (!can_replay_) return std::nullopt;
+    return std::move(program_);
+  }
+
  private:
   // The predicted time of one nest: multiply-adds or bytes, and the call.
   double seconds(const Contraction& c) const {
@@ -83,7 +98,8 @@ class PathPlanner {
                      c_.extents,
                      c_.names,
                      c_.out,
-                     {}};
+                     {},
+                     c_.dynamic};
     for (int i : group) step.in.push_back(tensors_[i].access);
     drop_summed(step);
     if (is_last) return step;
@@ -92,7 +108,7 @@ class PathPlanner {
     for (Label l = 0; l < c_.label_count(); ++l) {
       const bool moves =
           std::ranges::any_of(step.in, [&](const Access& a) { return a.strides[l] != 0; });
-      if (!moves) step.extents[l] = 1;
+      if (!moves) drop(step, l);
       if (moves && is_needed_elsewhere(l, group)) kept.push_back(l);
     }
     order_for_consumer(kept);
@@ -109,9 +125,12 @@ class PathPlanner {
   void drop_summed(Contraction& step) const {
     for (Label l = 0; l < c_.label_count(); ++l) {
       auto moves = [&](const Access& a) { return a.strides[l] != 0; };
-      if (std::ranges::any_of(c_.in, moves) && std::ranges::none_of(step.in, moves))
-        step.extents[l] = 1;
+      if (std::ranges::any_of(c_.in, moves) && std::ranges::none_of(step.in, moves)) drop(step, l);
     }
+  }
+  static void drop(Contraction& step, Label l) {
+    step.extents[l] = 1;
+    if (!step.dynamic.empty()) step.dynamic[l] = false;
   }
 
   // Output labels first, in their order there; then the ones still to be summed, so that the next
@@ -123,14 +142,22 @@ class PathPlanner {
     });
   }
 
-  // Adds the step for the group; returns the new tensor's index.
-  int add_step(const std::vector<int>& group) {
+  // Adds the step for the group, like another one or as is best; returns the new tensor's index.
+  int add_step(const std::vector<int>& group, const Step* like = nullptr) {
     const bool is_last = alive_.size() == group.size();
     const Contraction full = contraction_of(group, is_last);
-    Step step{canonical(full), {}, kOutput};
+    Step step{{}, {}, {}, kOutput};
+    if (!like) {
+      step.contraction = canonical(full, &step.groups);
+    } else if (auto made = regrouped(full, like->groups, like->contraction)) {
+      step.contraction = std::move(*made);
+      step.groups = like->groups;
+    } else {
+      can_replay_ = false;
+    }
     for (int i : group) step.operands.push_back(tensors_[i].number);
     // An empty sum reads nothing.
-    if (step.contraction.in.empty()) step.operands.clear();
+    if (step.contraction.in.empty() && can_replay_) step.operands.clear();
     for (int i : group) std::erase(alive_, i);
     if (!is_last) {
       step.result = program_.input_count + static_cast<int>(program_.temporaries.size());
@@ -237,12 +264,18 @@ class PathPlanner {
   Program program_;
   std::vector<Tensor> tensors_;
   std::vector<int> alive_;  // indices into tensors_
+  bool can_replay_ = true;
 };
 
 }  // namespace
 
 Program plan_path(const Contraction& contraction, const Target& target) {
   return PathPlanner(contraction, target).run();
+}
+
+std::optional<Program> replay_path(const Contraction& contraction, const Target& target,
+                                   const Program& like) {
+  return PathPlanner(contraction, target).replay(like);
 }
 
 std::string Program::to_string() const {

@@ -21,6 +21,7 @@ namespace einjit {
 // Operand numbers: inputs 0 .. n - 1, then temporaries n, n + 1, ... in order of the steps.
 struct Step {
   Contraction contraction;    // canonical
+  LabelGroups groups;         // what it was made of
   std::vector<int> operands;  // per input of the contraction
   int result;                 // a temporary, or kOutput
 };
@@ -48,5 +49,10 @@ struct Program {
 };
 
 Program plan_path(const Contraction& contraction, const Target& target);
+
+// The same steps for other extents of dynamic labels. Nothing if some step's strides do not allow
+// it.
+std::optional<Program> replay_path(const Contraction& contraction, const Target& target,
+                                   const Program& like);
 
 }  // namespace einjit

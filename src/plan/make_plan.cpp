@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <bit>
 #include <exception>
 #include <map>
 #include <optional>
+#include <stdexcept>
 
 #include "plan/plan.hpp"
 #include "plan/unit_of_tile.hpp"
@@ -32,7 +34,8 @@ std::optional<TileChain> absorb(const Node& node) {
 
 class Planner {
  public:
-  Planner(const LoopNest& nest, UnitShape shape) : nest_(nest), shape_(shape) {
+  Planner(const LoopNest& nest, UnitShape shape, bool covers_all = false)
+      : nest_(nest), shape_(shape), covers_all_(covers_all) {
     plan_.extents = nest.contraction.extents;
     plan_.operand_count = nest.first_scratch();
     plan_.scratch_moves.assign(nest.scratch.size(), {});
@@ -80,10 +83,33 @@ class Planner {
                                                 : PlanNode::Kind::loop};
     node.label = loop.label;
     node.step = loop.step;
-    if (loop.step > 1) node.bit = next_bit_++;
+    take_bits(node, loop);
     cut_.push_back(loop.label);
     add_node(node, [&] { add(loop.body); });
     cut_.pop_back();
+  }
+
+  // Bits for the pieces that are shorter than a step.
+  void take_bits(PlanNode& node, const For& loop) {
+    if (loop.step == 1) return;
+    node.is_halved =
+        nest_.contraction.is_dynamic(loop.label) && is_innermost(loop.body, loop.label);
+    node.bit = next_bit_;
+    next_bit_ += node.is_halved ? std::bit_width(static_cast<std::uint64_t>(loop.step - 1)) : 1;
+    if (next_bit_ > 64) throw std::length_error("too many kinds of pieces for one plan");
+  }
+
+  // Whether a tile in the block holds the label in registers, and no loop there cuts it.
+  static bool is_innermost(const Block& block, Label label) {
+    return std::ranges::any_of(block, [&](const Node& node) {
+      if (const auto* loop = std::get_if<For>(&node.value))
+        return loop->label != label && is_innermost(loop->body, label);
+      if (const auto* alloc = std::get_if<Alloc>(&node.value))
+        return is_innermost(alloc->body, label);
+      return std::ranges::any_of(std::get<Tile>(node.value).vars, [&](const TileVar& var) {
+        return var.label == label && var.role != Role::reduce;
+      });
+    });
   }
 
   void add_scratch(const Alloc& alloc) {
@@ -108,7 +134,7 @@ class Planner {
     PlanNode node{PlanNode::Kind::split};
     node.label = loop.label;
     node.step = loop.step;
-    node.bit = next_bit_++;
+    take_bits(node, loop);
     add_node(node, [&] { add_splits(chain, depth + 1); });
   }
 
@@ -118,7 +144,8 @@ class Planner {
       PlanCall::Operand operand{ref.buffer, {}};
       for (std::size_t l = 0; l < ref.strides.size(); ++l)
         if (ref.strides[l].outer != 0)
-          operand.moves.push_back({static_cast<Label>(l), ref.strides[l].outer * item_bytes()});
+          operand.moves.push_back({static_cast<Label>(l), ref.strides[l].outer * item_bytes(),
+                                   ref.strides[l].inner * item_bytes()});
       call.operands.push_back(std::move(operand));
     };
     add_operand(chain.tile->out);
@@ -161,13 +188,25 @@ class Planner {
       ranges[node.label] = {whole.lo + lo, len};
       find_variants(at + 1, node.end, ranges, mask | bits);
     };
+    const bool covers = covers_all_ && nest_.contraction.is_dynamic(node.label);
     if (node.kind == PlanNode::Kind::split) {
-      if (full > 0) visit(0, full * node.step, 0);
+      if (full > 0 || covers) visit(0, std::max<std::int64_t>(full, 1) * node.step, 0);
     } else {
-      if (full > 0) visit(0, node.step, 0);
-      if (full > 1 && nest_.contraction.is_reduced(node.label)) visit(node.step, node.step, 0);
+      if (full > 0 || covers) visit(0, node.step, 0);
+      if ((full > 1 || covers) && nest_.contraction.is_reduced(node.label))
+        visit(node.step, node.step, 0);
     }
-    if (tail > 0) visit(full * node.step, tail, partial_bit(node));
+    if (!node.is_halved) {
+      if (tail > 0) visit(full * node.step, tail, partial_bit(node, tail));
+    } else {
+      std::int64_t done = full * node.step;
+      for (std::int64_t part = std::bit_floor(static_cast<std::uint64_t>(node.step - 1)); part > 0;
+           part /= 2)
+        if (covers || (tail & part)) {
+          visit(done, part, partial_bit(node, part));
+          done += part;
+        }
+    }
     ranges[node.label] = whole;
   }
 
@@ -194,6 +233,7 @@ class Planner {
 
   const LoopNest& nest_;
   UnitShape shape_;
+  bool covers_all_;
   Plan plan_;
   std::vector<TileChain> chains_;  // per call
   std::vector<Label> cut_;         // labels of the walked loops around
@@ -203,6 +243,9 @@ class Planner {
 }  // namespace
 
 Plan make_plan(const LoopNest& nest, UnitShape shape) { return Planner(nest, shape).run(); }
+Plan make_covering_plan(const LoopNest& nest) {
+  return Planner(nest, UnitShape::argument, true).run();
+}
 
 void load_units(Plan& plan, UnitProvider& provider, const Executor& executor) {
   struct Missing {

@@ -7,6 +7,7 @@
 // its tail, so that units know of no tails and are shared widely.
 #pragma once
 
+#include <bit>
 #include <memory>
 #include <span>
 #include <vector>
@@ -27,22 +28,27 @@ struct PlanNode {
   Label label = -1;       // loop, split
   std::int64_t step = 1;  // loop, split
   int bit = -1;           // loop, split of step > 1: set in the mask while in a shorter piece
-  int index = -1;         // scratch: number of the buffer; call: number of the call
+  // The shorter piece comes in pieces of powers of two, of a bit each from `bit` on: so few units
+  // serve every extent.
+  bool is_halved = false;
+  int index = -1;  // scratch: number of the buffer; call: number of the call
 };
 
-inline std::uint64_t partial_bit(const PlanNode& node) {
-  return node.bit < 0 ? 0 : std::uint64_t{1} << node.bit;
+// The bit of a shorter piece of the node.
+inline std::uint64_t partial_bit(const PlanNode& node, std::int64_t length) {
+  const int power = node.is_halved ? std::bit_width(static_cast<std::uint64_t>(length)) - 1 : 0;
+  return node.bit < 0 ? 0 : std::uint64_t{1} << (node.bit + power);
 }
 
 // A tile's calls. Which unit runs depends on the shorter pieces around it and on being first.
 struct PlanCall {
   struct Move {
     Label label;
-    std::int64_t bytes;
+    std::int64_t bytes, shift_bytes;
   };
   struct Operand {
     int buffer;
-    std::vector<Move> moves;  // bytes per unit of lo
+    std::vector<Move> moves;  // bytes per unit of lo, and of shift
   };
   struct Variant {
     std::uint64_t mask;
@@ -80,6 +86,8 @@ struct Plan {
 
 // Without units: their code is filled in by load_units. `nest` must verify.
 Plan make_plan(const LoopNest& nest, UnitShape shape);
+// The same with the units of every extent that dynamic labels may have. It is not for running.
+Plan make_covering_plan(const LoopNest& nest);
 // Compiles what the provider does not have, several units at once if the executor can.
 void load_units(Plan& plan, UnitProvider& provider, const Executor& executor);
 

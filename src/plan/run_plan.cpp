@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <thread>
 
@@ -71,7 +72,8 @@ void call(const Run& run, const PlanCall& call, State& state) {
   for (std::size_t o = 0; o < call.operands.size(); ++o) {
     char* pointer = state.bases[call.operands[o].buffer];
     for (const PlanCall::Move& move : call.operands[o].moves)
-      pointer += state.ranges[move.label].lo * move.bytes;
+      pointer += state.ranges[move.label].lo * move.bytes +
+                 state.ranges[move.label].shift * move.shift_bytes;
     pointers[o] = pointer;
   }
   if (call.ahead >= 0) {
@@ -94,10 +96,19 @@ void finish_streaming() {
 void walk_piece(Run& run, int at, State& state, LabelRange piece) {
   const PlanNode& node = run.plan.nodes[at];
   const std::uint64_t mask = state.mask;
-  if (piece.len < node.step) state.mask |= partial_bit(node);
-  state.ranges[node.label] = piece;
-  walk(run, at + 1, node.end, state);
-  state.mask = mask;
+  auto walk_part = [&](LabelRange part) {
+    if (part.len < node.step) state.mask |= partial_bit(node, part.len);
+    state.ranges[node.label] = part;
+    walk(run, at + 1, node.end, state);
+    state.mask = mask;
+  };
+  if (!node.is_halved || piece.len >= node.step) return walk_part(piece);
+  while (piece.len > 0) {
+    const auto len =
+        static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(piece.len)));
+    walk_part({piece.lo, len, piece.shift});
+    piece = {piece.lo, piece.len - len, piece.shift + len};
+  }
 }
 
 void walk_loop(Run& run, int at, State& state) {
@@ -106,7 +117,7 @@ void walk_loop(Run& run, int at, State& state) {
   const Frame frame{node.label, node.step, whole, state.loops};
   state.loops = &frame;
   for (std::int64_t p = 0; p < whole.len; p += node.step)
-    walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p)});
+    walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p), whole.shift});
   state.loops = frame.outside;
   state.ranges[node.label] = whole;
 }
@@ -115,8 +126,8 @@ void walk_split(Run& run, int at, State& state) {
   const PlanNode& node = run.plan.nodes[at];
   const LabelRange whole = state.ranges[node.label];
   const std::int64_t tail = whole.len % node.step, main = whole.len - tail;
-  if (main > 0) walk_piece(run, at, state, {whole.lo, main});
-  if (tail > 0) walk_piece(run, at, state, {whole.lo + main, tail});
+  if (main > 0) walk_piece(run, at, state, {whole.lo, main, whole.shift});
+  if (tail > 0) walk_piece(run, at, state, {whole.lo + main, tail, whole.shift});
   state.ranges[node.label] = whole;
 }
 
@@ -147,7 +158,7 @@ void walk_parallel(Run& run, int at, State& state) {
     state.arena = &arena;
     const LabelRange whole = outer.ranges[node.label];
     const std::int64_t p = piece * node.step;
-    walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p)});
+    walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p), whole.shift});
     if (run.plan.is_streamed) finish_streaming();
   };
   run.executor.run(run.executor.context, pieces, body, &argument);

@@ -69,6 +69,7 @@ class Builder {
     return shape_ == UnitShape::constant ? Size{value} : argument(value);
   }
 
+  bool is_dynamic(Label label) const { return nest_.contraction.is_dynamic(label); }
   const For* loop_over(Label label) const {
     for (const For* loop : chain_.loops)
       if (loop->label == label) return loop;
@@ -81,7 +82,7 @@ class Builder {
       std::int64_t length = ranges_[var.label].len;
       const For* loop = loop_over(var.label);
       if (loop) length = std::min(length, loop->step);
-      if (length == 1 && !loop) continue;
+      if (length == 1 && !loop && !is_dynamic(var.label)) continue;
       variables_.push_back({var, is_reduced, length});
     }
   }
@@ -135,7 +136,7 @@ class Builder {
 
   void add_loop(const For& loop) {
     const std::int64_t length = ranges_[loop.label].len;
-    if (length <= loop.step) return;
+    if (length < loop.step || (length == loop.step && !is_dynamic(loop.label))) return;
     UnitLoop made;
     made.step = loop.step;
     made.trips = sized(length / loop.step);

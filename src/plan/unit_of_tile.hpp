@@ -8,8 +8,9 @@
 
 namespace einjit {
 
+// Panels are addressed by whole tiles: a piece of one begins `shift` elements after `lo`.
 struct LabelRange {
-  std::int64_t lo, len;
+  std::int64_t lo, len, shift = 0;
 };
 
 // A tile and the loops right above it that go into its unit, outermost first.

@@ -62,11 +62,18 @@ class Builder {
     return 1;
   }
 
-  // A loop of one piece is left out.
+  // A loop of one piece is left out, unless other extents have more.
   void loop(Label l, std::int64_t step, Order order = Order::serial) {
-    if (step >= length_[l]) return;
+    if (step >= length_[l] && (!c_.is_dynamic(l) || has_loop(l, step))) return;
     schedule_.outer.emplace_back(LoopSpec{l, step, order});
-    length_[l] = step;
+    length_[l] = std::min(length_[l], step);
+  }
+
+  bool has_loop(Label l, std::int64_t step) const {
+    return std::ranges::any_of(schedule_.outer, [&](const auto& item) {
+      const auto* loop = std::get_if<LoopSpec>(&item);
+      return loop && loop->label == l && loop->step <= step;
+    });
   }
 
   bool is_contiguous(Label l) const {

@@ -27,7 +27,7 @@ std::vector<LoopPlan> plans_for(const Contraction& c, const Target& target,
                                 const RegisterTile& tile) {
   std::vector<LoopPlan> plans;
   if (tile.packed) {
-    const bool is_ahead = copies_from_memory(c, target, tile);
+    const bool is_ahead = c.dynamic.empty() && copies_from_memory(c, target, tile);
     for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside})
       for (SumCut cut : {SumCut::fits_l1, SumCut::twice_l1, SumCut::whole}) {
         plans.push_back({order, cut});

@@ -40,7 +40,7 @@ class Enumerator {
     consider_chains({});
     for (Label vec : kept_) enumerate_over_output(vec);
     for (Label vec : reduced_)
-      if (c_.extents[vec] > 0) enumerate_over_sum(vec);
+      if (c_.extents[vec] > 0 && !c_.is_dynamic(vec)) enumerate_over_sum(vec);
     std::vector<RatedTile> tiles;
     for (const auto& [labels, rated] : best_) tiles.push_back(rated);
     std::ranges::sort(tiles, {}, &RatedTile::cycles);
@@ -51,6 +51,9 @@ class Enumerator {
  private:
   void consider(RegisterTile tile) {
     if (registers_used(c_, target_, tile) > target_.vector_registers) return;
+    if (c_.is_dynamic(tile.inner >= 0 || reduced_.empty() ? tile.inner : reduced_.back()) &&
+        tile.steps > 1)
+      return;
     const std::int64_t sums = (tile.vec_length + lanes_ - 1) / lanes_ * tile.unroll_length;
     if (tile.steps > 1 && sums * tile.steps > kMostUnrolled) return;
     const bool packs = can_pack(tile);
