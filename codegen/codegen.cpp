@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "emit_kernel.hpp"
 #include "emit_unit.hpp"
 #include "object_compiler.hpp"
 
@@ -47,6 +48,15 @@ class LlvmCodegen final : public Codegen {
   std::string assembly_text(const Unit& unit) const override {
     ObjectCompiler compiler(target_, ObjectCompiler::Output::assembly);
     return compile(unit, target_, compiler);
+  }
+
+  std::string kernel_object(const KernelSource& source) const override {
+    llvm::LLVMContext context;
+    ObjectCompiler compiler(target_, ObjectCompiler::Output::object, ObjectCompiler::Passes::all);
+    auto module = emit_kernel(context, source, target_);
+    if (llvm::verifyModule(*module, &llvm::errs()))
+      throw std::logic_error("emitted IR is broken for kernel " + source.symbol);
+    return compiler.compile(*module);
   }
 
  private:

@@ -69,13 +69,13 @@ bool LeanPasses::is_complete() const {
   return !seen_.empty() && std::ranges::find(seen_, false) == seen_.end();
 }
 
-ObjectCompiler::ObjectCompiler(const Target& target, Output output)
+ObjectCompiler::ObjectCompiler(const Target& target, Output output, Passes passes)
     : machine_(make_target_machine(target)), stream_(buffer_) {
   const auto type = output == Output::object ? llvm::CodeGenFileType::ObjectFile
                                              : llvm::CodeGenFileType::AssemblyFile;
   auto lean = std::make_unique<LeanPasses>(target.isa);
   bool fails = machine_->addPassesToEmitFile(*lean, stream_, nullptr, type);
-  if (!fails && lean->is_complete()) {
+  if (!fails && passes == Passes::lean && lean->is_complete()) {
     passes_ = std::move(lean);
     return;
   }

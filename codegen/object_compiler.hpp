@@ -35,7 +35,8 @@ class LeanPasses : public llvm::legacy::PassManager {
 class ObjectCompiler {
  public:
   enum class Output { object, assembly };
-  ObjectCompiler(const Target& target, Output output);
+  enum class Passes { lean, all };
+  ObjectCompiler(const Target& target, Output output, Passes passes = Passes::lean);
 
   // The object file's bytes or the assembly text.
   std::string compile(llvm::Module& module);

@@ -35,6 +35,19 @@ struct TuneArguments {
 };
 int run_tune(const TuneArguments& arguments);
 
+struct CompileArguments {
+  std::string expression;
+  std::string shapes;
+  std::string dtype = "f32";
+  std::string target;  // an ISA's name; empty: this machine
+  std::string name;    // of the function; empty: the object's file name
+  std::string object;  // the files to write
+  std::string header;
+  std::string schedule;
+  bool is_scaled = false;
+};
+int run_compile(const CompileArguments& arguments);
+
 // `einjit cache info|list|verify|clear`: the objects on disk.
 int run_cache(const std::string& action);
 

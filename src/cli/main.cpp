@@ -1,4 +1,4 @@
-// The program: einjit eval | explain | tune | cache | repl.
+// The program: einjit eval | explain | tune | compile | cache | repl.
 
 #include <fmt/format.h>
 
@@ -65,6 +65,21 @@ int run_program(std::vector<std::string> arguments) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
 
+  einjit::CompileArguments compile;
+  CLI::App* compile_command = app.add_subcommand(
+      "compile", "An object and a C header: einjit compile EXPR --shape 4x5,5x6 -o kernel.o");
+  compile_command->add_option("--shape", compile.shapes, "extents per operand, 64x128,128x32");
+  compile_command->add_option("--dtype", compile.dtype, "f32 or f64")->capture_default_str();
+  compile_command->add_option("--target", compile.target,
+                              "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64");
+  compile_command->add_option("--name", compile.name, "of the function; default: the file's name");
+  compile_command->add_option("-o,--output", compile.object, "the object file to write")
+      ->required();
+  compile_command->add_option("--header", compile.header, "the C header to write");
+  compile_command->add_option("--schedule", compile.schedule,
+                              "a schedule in place of the chosen one");
+  compile_command->add_flag("--scaled", compile.is_scaled, "the function takes alpha and beta");
+
   std::string cache_action = "info";
   CLI::App* cache_command = app.add_subcommand("cache", "Compiled code kept on disk");
   cache_command->add_option("action", cache_action, "info, list, verify or clear")
@@ -74,6 +89,8 @@ int run_program(std::vector<std::string> arguments) {
 
   if (!arguments.empty() && !asks_for_help(arguments)) {
     if (arguments[0] == "eval") eval.expression = take_expression(arguments, *eval_command);
+    if (arguments[0] == "compile")
+      compile.expression = take_expression(arguments, *compile_command);
     if (arguments[0] == "tune") tune.expression = take_expression(arguments, *tune_command);
     if (arguments[0] == "explain")
       explain.expression = take_expression(arguments, *explain_command);
@@ -88,6 +105,7 @@ int run_program(std::vector<std::string> arguments) {
   if (eval_command->parsed()) return einjit::run_eval(eval);
   if (explain_command->parsed()) return einjit::run_explain(explain);
   if (tune_command->parsed()) return einjit::run_tune(tune);
+  if (compile_command->parsed()) return einjit::run_compile(compile);
   if (cache_command->parsed()) return einjit::run_cache(cache_action);
   if (repl_command->parsed()) return einjit::run_repl();
   return 0;

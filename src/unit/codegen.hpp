@@ -9,6 +9,8 @@
 
 namespace einjit {
 
+struct KernelSource;  // plan/kernel_source.hpp
+
 // The one function in a unit's object file.
 inline constexpr const char* kUnitSymbol = "einjit_unit";
 
@@ -20,6 +22,8 @@ class Codegen {
   virtual std::string object(const Unit& unit) = 0;
   virtual std::string llvm_text(const Unit& unit) const = 0;
   virtual std::string assembly_text(const Unit& unit) const = 0;
+  // One object for a whole kernel, whose function is `source.symbol`.
+  virtual std::string kernel_object(const KernelSource& source) const = 0;
 };
 
 // What the shared library exports.
