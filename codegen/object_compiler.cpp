@@ -47,7 +47,6 @@ constexpr std::string_view kX86NarrowPasses[] = {
 }  // namespace
 
 LeanPasses::LeanPasses(Isa isa) {
-  if (isa == Isa::aarch64) return;
   kept_.assign(std::begin(kX86Passes), std::end(kX86Passes));
   if (isa != Isa::x86_64_v4)
     kept_.insert(kept_.end(), std::begin(kX86NarrowPasses), std::end(kX86NarrowPasses));
@@ -73,14 +72,15 @@ ObjectCompiler::ObjectCompiler(const Target& target, Output output, Passes passe
     : machine_(make_target_machine(target)), stream_(buffer_) {
   const auto type = output == Output::object ? llvm::CodeGenFileType::ObjectFile
                                              : llvm::CodeGenFileType::AssemblyFile;
-  auto lean = std::make_unique<LeanPasses>(target.isa);
-  bool fails = machine_->addPassesToEmitFile(*lean, stream_, nullptr, type);
-  if (!fails && passes == Passes::lean && lean->is_complete()) {
-    passes_ = std::move(lean);
-    return;
+  if (passes == Passes::lean && target.isa != Isa::aarch64) {
+    auto lean = std::make_unique<LeanPasses>(target.isa);
+    if (!machine_->addPassesToEmitFile(*lean, stream_, nullptr, type) && lean->is_complete()) {
+      passes_ = std::move(lean);
+      return;
+    }
   }
   passes_ = std::make_unique<llvm::legacy::PassManager>();
-  if (fails || machine_->addPassesToEmitFile(*passes_, stream_, nullptr, type))
+  if (machine_->addPassesToEmitFile(*passes_, stream_, nullptr, type))
     throw std::runtime_error("LLVM cannot emit code for this target");
 }
 

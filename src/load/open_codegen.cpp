@@ -26,8 +26,9 @@ std::vector<std::string> places() {
     return {given};
   std::vector<std::string> places;
   if (const std::string directory = program_directory(); !directory.empty())
-    places = {directory + kLibrary, directory + "../lib/" + kLibrary};
-  for (const char* known : {EINJIT_INSTALLED_LIBRARY, EINJIT_BUILT_LIBRARY})
+    places = {directory + kLibrary, directory + "../" + EINJIT_LIBRARY_DIRECTORY + "/" + kLibrary};
+  // The plain name: where the program's run path and the system look.
+  for (const char* known : {kLibrary, EINJIT_INSTALLED_LIBRARY, EINJIT_BUILT_LIBRARY})
     places.emplace_back(known);
   return places;
 }

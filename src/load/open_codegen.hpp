@@ -8,9 +8,9 @@
 
 namespace einjit {
 
-// Looks for libeinjit_codegen.so where EINJIT_CODEGEN_LIBRARY says, else beside the program, in
-// ../lib from there, and where it was built or installed. Throws std::runtime_error with what was
-// tried.
+// Looks for libeinjit_codegen.so where EINJIT_CODEGEN_LIBRARY says, else beside the program, in the
+// library directory next to the program's, in the run path, and where it was installed or built.
+// Throws std::runtime_error with what was tried.
 std::unique_ptr<Codegen> open_codegen(const Target& target);
 
 }  // namespace einjit
