@@ -10,13 +10,14 @@
 
 namespace einjit {
 
-std::vector<Piece> cut_into_pieces(std::int64_t length, int lanes) {
+std::vector<Piece> cut_into_pieces(std::int64_t length, int lanes, int active_slot) {
   std::vector<Piece> pieces;
   for (std::int64_t offset = 0; offset < length; offset += lanes) {
     const int active = static_cast<int>(std::min<std::int64_t>(lanes, length - offset));
     const int width = static_cast<int>(std::bit_ceil(static_cast<unsigned>(active)));
     pieces.push_back({offset, std::min(width, lanes), active});
   }
+  if (!pieces.empty()) pieces.back().active_slot = active_slot;
   return pieces;
 }
 
@@ -38,10 +39,21 @@ llvm::Value* Box::spread(llvm::Value* scalar, const Piece& piece) {
   return frame_.builder().CreateVectorSplat(static_cast<unsigned>(piece.width), scalar);
 }
 
-llvm::Value* Box::mask_of(int active, int width) const {
+llvm::Value* Box::mask_of(const Piece& piece) const {
+  if (piece.is_whole()) return nullptr;
+  if (piece.active_slot >= 0) return frame_.lanes_before(piece.active_slot, piece.width);
   std::vector<llvm::Constant*> bits;
-  for (int l = 0; l < width; ++l) bits.push_back(frame_.builder().getInt1(l < active));
+  for (int l = 0; l < piece.width; ++l) bits.push_back(frame_.builder().getInt1(l < piece.active));
   return llvm::ConstantVector::get(bits);
+}
+
+llvm::Value* Box::mask_of_row(const Piece& lanes, const Piece& rows, int row) const {
+  llvm::Value* mask = mask_of(lanes);
+  if (rows.active_slot < 0) return mask;
+  auto& builder = frame_.builder();
+  llvm::Value* is_there = builder.CreateVectorSplat(static_cast<unsigned>(lanes.width),
+                                                    frame_.is_before(rows.active_slot, row));
+  return mask ? builder.CreateAnd(mask, is_there) : is_there;
 }
 
 llvm::Value* Box::address(int operand, const UnitRef& ref, const std::vector<std::int64_t>& at,
@@ -59,13 +71,12 @@ llvm::Value* Box::address(int operand, const UnitRef& ref, const std::vector<std
   return frame_.advance(pointer, Size{1}, fixed);
 }
 
-llvm::Value* Box::load_vector(llvm::Value* pointer, int active, int width, bool padded) {
+llvm::Value* Box::load_vector(llvm::Value* pointer, int width, llvm::Value* mask) {
   auto& builder = frame_.builder();
   if (width == 1) return builder.CreateAlignedLoad(frame_.element(), pointer, align_);
   auto* type = llvm::FixedVectorType::get(frame_.element(), static_cast<unsigned>(width));
-  if (active == width || padded) return builder.CreateAlignedLoad(type, pointer, align_);
-  return builder.CreateMaskedLoad(type, pointer, align_, mask_of(active, width),
-                                  llvm::Constant::getNullValue(type));
+  if (!mask) return builder.CreateAlignedLoad(type, pointer, align_);
+  return builder.CreateMaskedLoad(type, pointer, align_, mask, llvm::Constant::getNullValue(type));
 }
 
 // A vector of the addresses of a strided piece's elements.
@@ -81,18 +92,26 @@ llvm::Value* Box::addresses(int operand, const UnitRef& ref, const Point& point)
   return builder.CreateGEP(frame_.element(), base, offsets);
 }
 
+llvm::Value* Box::gather(llvm::Value* where, const Piece& piece) {
+  llvm::Type* type = type_of(piece);
+  llvm::Value* mask = mask_of(piece);
+  if (!mask)
+    mask = llvm::Constant::getAllOnesValue(llvm::FixedVectorType::get(
+        frame_.builder().getInt1Ty(), static_cast<unsigned>(piece.width)));
+  return frame_.builder().CreateMaskedGather(type, where, align_, mask,
+                                             llvm::Constant::getNullValue(type));
+}
+
 // Loads a point's piece; the operand is strided (or contiguous) along the vec variable.
 llvm::Value* Box::load_raw(int operand, const UnitRef& ref, const Point& point) {
   const Piece& piece = point.piece;
   if (piece.width == 1 || ref.var_strides[static_cast<std::size_t>(vec_var_)].is(1)) {
     llvm::Value* from = address(operand, ref, point.at, piece.offset);
     if (piece.width > 1) ask_ahead(ref, from);
-    return load_vector(from, piece.active, piece.width, ref.padded);
+    // A padded array may be read up to whole vectors.
+    return load_vector(from, piece.width, ref.padded ? nullptr : mask_of(piece));
   }
-  auto* type = type_of(piece);
-  return frame_.builder().CreateMaskedGather(type, addresses(operand, ref, point), align_,
-                                             mask_of(piece.active, piece.width),
-                                             llvm::Constant::getNullValue(type));
+  return gather(addresses(operand, ref, point), piece);
 }
 
 Box::Key Box::key_of(int input, const Point& point) const {
@@ -147,7 +166,9 @@ void Box::load_transposed(int input, const Point& point, int var) {
   for (int r = 0; r < piece.active; ++r) {
     llvm::Value* from = address(input + 1, ref, at.at, piece.offset + r);
     ask_ahead(ref, from);
-    rows[r] = load_vector(from, count, piece.width, ref.padded);
+    // Rows that are not there must not be read, whatever their padding.
+    const Piece columns_there{0, piece.width, ref.padded ? piece.width : count};
+    rows[r] = load_vector(from, piece.width, mask_of_row(columns_there, piece, r));
   }
   const Values columns = emit_transpose(frame_.builder(), rows, frame_.element());
   for (int c = 0; c < count; ++c) {
@@ -173,7 +194,7 @@ llvm::Value* Box::load_value(int input, const Point& point) {
   if (llvm::Value* value = cached(input, spread_key)) return value;
   llvm::Value* scalar = cached(input, key);
   if (!scalar)
-    scalar = cached(input, key) = load_vector(address(input + 1, ref, point.at, 0), 1, 1, false);
+    scalar = cached(input, key) = load_vector(address(input + 1, ref, point.at, 0), 1, nullptr);
   return cached(input, spread_key) = spread(scalar, point.piece);
 }
 

@@ -12,15 +12,18 @@
 namespace einjit {
 
 // Elements [offset, offset + active) of the vec variable, in a vector of `width` (1: a scalar).
+// With `active_slot`, how many of them there are is known at run time only.
 struct Piece {
   std::int64_t offset = 0;
   int width = 1;
   int active = 1;
-  bool is_whole() const { return active == width; }
+  int active_slot = -1;
+  bool is_whole() const { return active == width && active_slot < 0; }
 };
 
-// Cuts a length into pieces of at most `lanes`; the last is as narrow as it can be.
-std::vector<Piece> cut_into_pieces(std::int64_t length, int lanes);
+// Cuts a length into pieces of at most `lanes`; the last is as narrow as it can be, or as many as
+// the slot says.
+std::vector<Piece> cut_into_pieces(std::int64_t length, int lanes, int active_slot = -1);
 
 struct Point {
   Piece piece;
@@ -43,10 +46,14 @@ class Box {
   llvm::Value* address(int operand, const UnitRef& ref, const std::vector<std::int64_t>& at,
                        std::int64_t vec_offset);
   llvm::Value* addresses(int operand, const UnitRef& ref, const Point& point);
-  // A padded array may be read up to whole vectors.
-  llvm::Value* load_vector(llvm::Value* pointer, int active, int width, bool padded);
+  llvm::Value* gather(llvm::Value* where, const Piece& piece);
+  // Lanes under a mask, or all if that is null.
+  llvm::Value* load_vector(llvm::Value* pointer, int width, llvm::Value* mask);
   llvm::Align alignment() const { return align_; }
-  llvm::Value* mask_of(int active, int width) const;
+  // The lanes of a piece that are there; null: all.
+  llvm::Value* mask_of(const Piece& piece) const;
+  // Such lanes of a row that belongs to position `row` of a piece along another variable.
+  llvm::Value* mask_of_row(const Piece& lanes, const Piece& rows, int row) const;
 
   // A variable along which the operand is contiguous while it is strided along the vec variable:
   // the one to transpose with; -1 if none.

@@ -103,7 +103,7 @@ class TileEmitter {
     }
     const UnitVar& vec = unit_.vars[static_cast<std::size_t>(vec_)];
     if (!vec.is_reduced) {
-      pieces_ = cut_into_pieces(box_.lengths[vec_], lanes_);
+      pieces_ = cut_into_pieces(box_.lengths[vec_], lanes_, vec.active_slot);
     } else {
       const bool has_trips = vec.merge > 0 || !vec.trips.is(0);
       pieces_ = cut_into_pieces(has_trips ? vec.factor : vec.tail, lanes_);
@@ -147,7 +147,7 @@ class TileEmitter {
     }
     // Lanes beyond the end must not be touched: 0 * inf is NaN.
     if (vec_is_reduced() && !point.piece.is_whole())
-      next = builder().CreateSelect(box_.mask_of(point.piece.active, point.piece.width), next, sum);
+      next = builder().CreateSelect(box_.mask_of(point.piece), next, sum);
     return next;
   }
 

@@ -26,7 +26,7 @@ void Output::put(const Point& point, llvm::Value* sum) {
       piece.width == 1 || unit_.out.var_strides[static_cast<std::size_t>(vec_var_)].is(1);
   llvm::Value* where = is_contiguous ? box_.address(0, unit_.out, point.at, piece.offset)
                                      : box_.addresses(0, unit_.out, point);
-  add({sum, where, piece, !is_contiguous});
+  add({sum, where, piece, box_.mask_of(piece), !is_contiguous});
 }
 
 void Output::put_transposed(const Point& first, const Values& sums) {
@@ -38,7 +38,7 @@ void Output::put_transposed(const Point& first, const Values& sums) {
   const Piece row{0, piece.width, static_cast<int>(sums.size())};
   for (int r = 0; r < piece.active; ++r)
     add({rows[static_cast<std::size_t>(r)], box_.address(0, unit_.out, first.at, piece.offset + r),
-         row, false});
+         row, box_.mask_of_row(row, piece, r), false});
 }
 
 void Output::add(Result result) {
@@ -72,12 +72,8 @@ void Output::store_all(Way way) {
 }
 
 llvm::Value* Output::old(const Result& result) {
-  auto* type = result.sum->getType();
-  if (!result.is_scattered)
-    return box_.load_vector(result.where, result.piece.active, result.piece.width, false);
-  return frame_.builder().CreateMaskedGather(type, result.where, box_.alignment(),
-                                             box_.mask_of(result.piece.active, result.piece.width),
-                                             llvm::Constant::getNullValue(type));
+  if (!result.is_scattered) return box_.load_vector(result.where, result.piece.width, result.mask);
+  return box_.gather(result.where, result.piece);
 }
 
 void Output::store(const Result& result, Way way) {
@@ -90,19 +86,17 @@ void Output::store(const Result& result, Way way) {
     value = builder.CreateIntrinsic(llvm::Intrinsic::fma, {value->getType()},
                                     {old(result), box_.spread(frame_.beta(), piece), value});
   if (result.is_scattered) {
-    builder.CreateMaskedScatter(value, result.where, box_.alignment(),
-                                box_.mask_of(piece.active, piece.width));
-  } else if (way == Way::streamed && piece.is_whole() && piece.width == lanes_) {
+    builder.CreateMaskedScatter(value, result.where, box_.alignment(), result.mask);
+  } else if (way == Way::streamed && !result.mask && piece.width == lanes_) {
     const auto bytes = box_.alignment().value() * static_cast<std::uint64_t>(lanes_);
     auto* store = builder.CreateAlignedStore(value, result.where, llvm::Align(bytes));
     auto* one = llvm::ConstantAsMetadata::get(builder.getInt32(1));
     store->setMetadata(llvm::LLVMContext::MD_nontemporal,
                        llvm::MDNode::get(builder.getContext(), one));
-  } else if (piece.is_whole()) {
+  } else if (!result.mask) {
     builder.CreateAlignedStore(value, result.where, box_.alignment());
   } else {
-    builder.CreateMaskedStore(value, result.where, box_.alignment(),
-                              box_.mask_of(piece.active, piece.width));
+    builder.CreateMaskedStore(value, result.where, box_.alignment(), result.mask);
   }
 }
 

@@ -27,6 +27,7 @@ class Output {
     llvm::Value* sum;
     llvm::Value* where;
     Piece piece;
+    llvm::Value* mask;  // null: all lanes
     bool is_scattered;
   };
   enum class Way : std::uint8_t { plain, streamed, add_old };

@@ -137,6 +137,24 @@ void UnitFrame::ask_ahead(int lines) {
       builder_.CreateConstGEP1_64(offset_type, ahead_at_, static_cast<std::uint64_t>(lines));
 }
 
+llvm::Value* UnitFrame::lanes_before(int index, int width) {
+  llvm::Value*& mask = masks_[{index, width}];
+  if (!mask) {
+    std::vector<llvm::Constant*> lanes;
+    for (int l = 0; l < width; ++l)
+      lanes.push_back(entry_builder_.getInt32(static_cast<std::uint32_t>(l)));
+    llvm::Value* count = entry_builder_.CreateTrunc(slot(index), entry_builder_.getInt32Ty());
+    mask = entry_builder_.CreateICmpULT(
+        llvm::ConstantVector::get(lanes),
+        entry_builder_.CreateVectorSplat(static_cast<unsigned>(width), count));
+  }
+  return mask;
+}
+
+llvm::Value* UnitFrame::is_before(int index, int position) {
+  return builder_.CreateICmpSGT(slot(index), builder_.getInt64(static_cast<unsigned>(position)));
+}
+
 Values UnitFrame::emit_loop(const Size& trips, Values carried, const LoopBody& body) {
   if (trips.is(0)) return carried;
   if (trips.is(1)) return body(carried);

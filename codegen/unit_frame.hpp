@@ -47,6 +47,11 @@ class UnitFrame {
   void emit_if(llvm::Value* condition, const std::function<void()>& then,
                const std::function<void()>& otherwise);
 
+  // Which lanes of a vector lie before the number in a slot.
+  llvm::Value* lanes_before(int slot, int width);
+  // Whether a position does.
+  llvm::Value* is_before(int slot, int position);
+
   // Asks for the next lines of the unit's list, into L2.
   void ask_ahead(int lines);
 
@@ -67,6 +72,7 @@ class UnitFrame {
   llvm::BasicBlock* start_;
   llvm::Value *alpha_ = nullptr, *beta_ = nullptr, *aligned_ = nullptr, *set_ = nullptr;
   std::map<int, llvm::Value*> slots_;
+  std::map<std::pair<int, int>, llvm::Value*> masks_;
   std::map<std::pair<int, std::int64_t>, llvm::Value*> products_;
 };
 

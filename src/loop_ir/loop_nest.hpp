@@ -103,6 +103,7 @@ struct LoopNest {
   Contraction contraction;
   std::vector<Buffer> scratch;  // buffer 1 + inputs + i
   Block body;
+  int lanes = 1;  // elements of a vector register
 
   int first_scratch() const { return 1 + static_cast<int>(contraction.in.size()); }
   std::string to_string() const;

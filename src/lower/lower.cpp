@@ -27,6 +27,7 @@ class Lowering {
 
   LoopNest run() {
     nest_.body = lower_from(0);
+    nest_.lanes = target_.lanes(nest_.contraction.dtype);
     return std::move(nest_);
   }
 

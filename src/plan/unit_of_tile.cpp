@@ -116,6 +116,13 @@ class Builder {
     made.role = variable.var.role;
     made.is_reduced = variable.is_reduced;
     made.length = variable.length;
+    // One unit for every length of a last vector; tiles narrower than a vector are of few lengths.
+    const std::int64_t lanes = nest_.lanes;
+    if (shape_ == UnitShape::argument && made.role == Role::vec && !made.is_reduced &&
+        variable.var.factor >= lanes && made.length % lanes != 0) {
+      made.active_slot = argument(made.length % lanes).slot;
+      made.length = (made.length + lanes - 1) / lanes * lanes;
+    }
     if (variable.is_reduced) {
       const std::int64_t trips = variable.length / variable.var.factor;
       made.length = 0;

@@ -44,6 +44,7 @@ std::string Unit::key() const {
                           var.chains);
     else
       text += fmt::format(" {}", var.length);
+    if (var.active_slot >= 0) text += fmt::format(" last %{}", var.active_slot);
     if (var.merge > 0)
       text += fmt::format(" after {} x {} + {} blocks of {}", text_of(var.superblocks), var.merge,
                           text_of(var.blocks), var.merge);

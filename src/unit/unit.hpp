@@ -39,7 +39,8 @@ struct UnitLoop {
   bool operator==(const UnitLoop&) const = default;
 };
 
-// A tile variable. In registers (not reduced): `length` elements, or what its loop leaves.
+// A tile variable. In registers (not reduced): `length` elements, or what its loop leaves; with
+// `active_slot`, a vec variable's last vector holds only as many elements as that argument says.
 // Reduced: `trips` steps of `factor`, then `tail` (< factor) steps; before them `blocks` of `merge`
 // such trips, each summed on its own and then added, and before those `superblocks` of `merge`
 // blocks.
@@ -47,6 +48,7 @@ struct UnitVar {
   Role role = Role::unroll;
   bool is_reduced = false;
   std::int64_t length = 1;
+  int active_slot = -1;
   std::int64_t factor = 1;
   Size trips;
   std::int64_t tail = 0;
