@@ -92,24 +92,36 @@ class Planner {
   // Bits for the pieces that are shorter than a step.
   void take_bits(PlanNode& node, const For& loop) {
     if (loop.step == 1) return;
-    node.is_halved =
-        nest_.contraction.is_dynamic(loop.label) && is_innermost(loop.body, loop.label);
+    if (nest_.contraction.is_dynamic(loop.label)) {
+      const TileVar* var = held_in(loop.body, loop.label);
+      node.is_halved = var && !is_masked(*var);
+    }
     node.bit = next_bit_;
     next_bit_ += node.is_halved ? std::bit_width(static_cast<std::uint64_t>(loop.step - 1)) : 1;
     if (next_bit_ > 64) throw std::length_error("too many kinds of pieces for one plan");
   }
 
-  // Whether a tile in the block holds the label in registers, and no loop there cuts it.
-  static bool is_innermost(const Block& block, Label label) {
-    return std::ranges::any_of(block, [&](const Node& node) {
-      if (const auto* loop = std::get_if<For>(&node.value))
-        return loop->label != label && is_innermost(loop->body, label);
-      if (const auto* alloc = std::get_if<Alloc>(&node.value))
-        return is_innermost(alloc->body, label);
-      return std::ranges::any_of(std::get<Tile>(node.value).vars, [&](const TileVar& var) {
-        return var.label == label && var.role != Role::reduce;
-      });
-    });
+  // The variable of a tile in the block that holds the label in registers, if no loop there cuts
+  // it.
+  static const TileVar* held_in(const Block& block, Label label) {
+    for (const Node& node : block) {
+      const TileVar* found = nullptr;
+      if (const auto* loop = std::get_if<For>(&node.value)) {
+        if (loop->label != label) found = held_in(loop->body, label);
+      } else if (const auto* alloc = std::get_if<Alloc>(&node.value)) {
+        found = held_in(alloc->body, label);
+      } else {
+        for (const TileVar& var : std::get<Tile>(node.value).vars)
+          if (var.label == label && var.role != Role::reduce) found = &var;
+      }
+      if (found) return found;
+    }
+    return nullptr;
+  }
+
+  // Shorter pieces along the variable are whole vectors and a masked one.
+  bool is_masked(const TileVar& var) const {
+    return var.role == Role::vec && var.factor >= nest_.lanes;
   }
 
   void add_scratch(const Alloc& alloc) {
@@ -196,7 +208,12 @@ class Planner {
       if ((full > 1 || covers) && nest_.contraction.is_reduced(node.label))
         visit(node.step, node.step, 0);
     }
-    if (!node.is_halved) {
+    if (covers && !node.is_halved) {
+      // Any number of vectors, the last masked or not.
+      for (std::int64_t part = nest_.lanes; part - 1 < node.step; part += nest_.lanes)
+        for (std::int64_t length : {part - 1, part})
+          if (length > 0 && length < node.step) visit(0, length, partial_bit(node, length));
+    } else if (!node.is_halved) {
       if (tail > 0) visit(full * node.step, tail, partial_bit(node, tail));
     } else {
       std::int64_t done = full * node.step;
@@ -215,7 +232,7 @@ class Planner {
     const bool is_first =
         std::ranges::all_of(call.reduced, [&](Label l) { return ranges[l].lo == 0; });
     for (const PlanCall::Variant& variant : call.variants)
-      if (variant.mask == mask && variant.is_first == is_first) return;
+      if (variant.mask == mask && variant.is_first == is_first && !covers_all_) return;
     const SumPiece piece = call.reduced.empty() ? SumPiece::whole
                            : is_first           ? SumPiece::first
                                                 : SumPiece::later;
