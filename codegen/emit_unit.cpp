@@ -379,7 +379,9 @@ void emit_loops(UnitFrame& frame, const Unit& unit, const Target& target, std::s
   };
   auto with_length = [&](std::int64_t length) {
     std::vector<std::int64_t> changed = lengths;
-    if (loop.var >= 0) changed[static_cast<std::size_t>(loop.var)] = length;
+    // A masked variable's length is already that of its pieces, in whole vectors.
+    const auto var = static_cast<std::size_t>(loop.var);
+    if (loop.var >= 0 && unit.vars[var].active_slot < 0) changed[var] = length;
     return changed;
   };
   // Pointers that stand still are not carried.

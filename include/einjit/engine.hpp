@@ -52,6 +52,7 @@ struct EngineStatistics {
   std::int64_t misses = 0;  // each of them planned once
   std::int64_t evictions = 0;
   std::int64_t units_compiled = 0;  // code units that went through LLVM
+  std::int64_t units_prebuilt = 0;  // code units that came with the program
   std::int64_t units_loaded = 0;    // code units that were on disk
   std::int64_t units_shared = 0;    // code units that were there already
   std::int64_t code_bytes = 0;

@@ -138,7 +138,7 @@ Result<std::shared_ptr<DynamicState>> make_dynamic(const Expression& expression,
     Choice choice = choose_schedule(step.contraction, target);
     Result<LoweredStep> lowered = lower_step(step.contraction, target, state->options, &choice);
     if (!lowered) return std::unexpected(lowered.error());
-    state->covering.push_back(make_covering_plan(lowered->nest));
+    state->covering.push_back(make_covering_plan(lowered->nest, Cover::dynamic_labels));
     load_units(state->covering.back(), *state->units, default_executor());
     state->choices.push_back(std::move(choice));
   }

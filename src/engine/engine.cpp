@@ -10,6 +10,7 @@
 
 #include "engine/dynamic.hpp"
 #include "engine/pipeline.hpp"
+#include "engine/prebuilt_units.hpp"
 #include "engine/single_flight_cache.hpp"
 #include "load/unit_library.hpp"
 
@@ -53,7 +54,10 @@ struct Engine::Impl {
   // Made when the first kernel needs code: it looks at directories.
   std::shared_ptr<UnitLibrary> unit_library() {
     std::call_once(units_once, [&] {
-      owned_library = make_unit_library(target, open_cache());
+      owned_library = make_unit_library(
+          target,
+          [target = target, directory = cache_directory] { return open_cache(target, directory); },
+          prebuilt_units(target));
       library = owned_library.get();
     });
     return owned_library;
@@ -61,10 +65,10 @@ struct Engine::Impl {
   UnitLibrary& units() { return *unit_library(); }
 
   // Without a safe directory there is no cache; nobody is bothered with why.
-  std::unique_ptr<const ObjectCache> open_cache() const {
+  static std::unique_ptr<const ObjectCache> open_cache(const Target& target,
+                                                       const std::optional<std::string>& given) {
     std::string why_not;
-    const std::string directory =
-        cache_directory ? *cache_directory : ObjectCache::standard_directory(why_not);
+    const std::string directory = given ? *given : ObjectCache::standard_directory(why_not);
     if (directory.empty()) return nullptr;
     return ObjectCache::open(directory, unit_identity(target), why_not);
   }
@@ -260,6 +264,7 @@ EngineStatistics Engine::statistics() const {
   if (const UnitLibrary* library = impl_->library) {
     const UnitStatistics units = library->statistics();
     statistics.units_compiled = units.compiled;
+    statistics.units_prebuilt = units.prebuilt;
     statistics.units_loaded = units.loaded;
     statistics.units_shared = units.found;
     statistics.code_bytes = units.code_bytes;

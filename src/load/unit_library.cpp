@@ -39,10 +39,19 @@ class LoadedUnit final : public CompiledUnit {
   LoadedObject loaded_;
 };
 
+// Code that is part of the program.
+class PrebuiltUnit final : public CompiledUnit {
+ public:
+  explicit PrebuiltUnit(UnitFunction function) { run = function; }
+};
+
 class Library final : public UnitLibrary {
  public:
-  Library(const Target& target, std::unique_ptr<const ObjectCache> cache)
-      : target_(target), cache_(std::move(cache)), code_(std::make_shared<Code>()) {}
+  Library(const Target& target, OpenCache open_cache, const PrebuiltUnits& prebuilt)
+      : target_(target),
+        open_cache_(std::move(open_cache)),
+        prebuilt_(prebuilt),
+        code_(std::make_shared<Code>()) {}
 
   std::shared_ptr<const CompiledUnit> get(const Unit& unit) override {
     const std::string key = unit.key();
@@ -82,16 +91,21 @@ class Library final : public UnitLibrary {
   Made make(const Unit& unit, const std::string& key, std::promise<Made>& promise) {
     const auto start = std::chrono::steady_clock::now();
     try {
-      Made made = load(key);
-      const bool was_on_disk = made != nullptr;
-      if (!made) {
+      std::int64_t UnitStatistics::*count = &UnitStatistics::prebuilt;
+      Made made;
+      if (const UnitFunction function = prebuilt_.find(key)) {
+        made = std::make_shared<PrebuiltUnit>(function);
+      } else if ((made = load(key))) {
+        count = &UnitStatistics::loaded;
+      } else {
+        count = &UnitStatistics::compiled;
         const std::string object = codegen().object(unit);
         made = std::make_shared<LoadedUnit>(code_, object);
-        if (cache_) cache_->store(key, object);
+        if (const ObjectCache* objects = cache()) objects->store(key, object);
       }
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
       std::lock_guard lock(mutex_);
-      ++(was_on_disk ? statistics_.loaded : statistics_.compiled);
+      ++(statistics_.*count);
       statistics_.compile_seconds += took.count();
       units_[key] = {made, {}};
       sweep();
@@ -107,13 +121,20 @@ class Library final : public UnitLibrary {
 
   // From disk; null if it is not there or does not load.
   Made load(const std::string& key) {
-    const std::optional<std::string> object = cache_ ? cache_->load(key) : std::nullopt;
+    const ObjectCache* objects = cache();
+    const std::optional<std::string> object = objects ? objects->load(key) : std::nullopt;
     if (!object) return nullptr;
     try {
       return std::make_shared<LoadedUnit>(code_, *object);
     } catch (const std::runtime_error&) {
       return nullptr;
     }
+  }
+
+  // Looked for when the first unit is not prebuilt.
+  const ObjectCache* cache() {
+    std::call_once(cache_once_, [&] { cache_ = open_cache_(); });
+    return cache_.get();
   }
 
   // Opened by the first unit that nobody has compiled before: that takes milliseconds.
@@ -133,6 +154,9 @@ class Library final : public UnitLibrary {
   }
 
   const Target target_;
+  const OpenCache open_cache_;
+  const PrebuiltUnits prebuilt_;
+  std::once_flag cache_once_;
   std::unique_ptr<const ObjectCache> cache_;
   std::shared_ptr<Code> code_;
   std::mutex codegen_mutex_;
@@ -145,9 +169,9 @@ class Library final : public UnitLibrary {
 
 }  // namespace
 
-std::unique_ptr<UnitLibrary> make_unit_library(const Target& target,
-                                               std::unique_ptr<const ObjectCache> cache) {
-  return std::make_unique<Library>(target, std::move(cache));
+std::unique_ptr<UnitLibrary> make_unit_library(const Target& target, OpenCache open_cache,
+                                               const PrebuiltUnits& prebuilt) {
+  return std::make_unique<Library>(target, std::move(open_cache), prebuilt);
 }
 
 std::string unit_identity(const Target& target) {

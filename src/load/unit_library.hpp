@@ -1,9 +1,12 @@
-// Floor 6: where units get their code from: memory, the disk, or the code generator, in that order.
+// Floor 6: where units get their code from: memory, what was prebuilt, the disk, or the code
+// generator, in that order.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "load/prebuilt.hpp"
 #include "store/object_cache.hpp"
 #include "unit/codegen.hpp"
 
@@ -11,6 +14,7 @@ namespace einjit {
 
 struct UnitStatistics {
   std::int64_t compiled = 0;    // units that went through LLVM
+  std::int64_t prebuilt = 0;    // units that were compiled with the program
   std::int64_t loaded = 0;      // units whose objects were on disk
   std::int64_t found = 0;       // units that were there already
   std::int64_t code_bytes = 0;  // machine code alive
@@ -25,9 +29,11 @@ class UnitLibrary : public UnitProvider {
 // Code lives in memory that is never writable and executable at once, until its last user is gone.
 // Equal units compile once: other threads wait for the first. Throws std::runtime_error if LLVM
 // cannot serve the target or the system forbids executable memory.
-// `cache`, if not null, must have been opened with unit_identity(target).
-std::unique_ptr<UnitLibrary> make_unit_library(const Target& target,
-                                               std::unique_ptr<const ObjectCache> cache);
+// `open_cache` is called when the first unit is not prebuilt; the cache, if there is one, must have
+// been opened with unit_identity(target).
+using OpenCache = std::function<std::unique_ptr<const ObjectCache>()>;
+std::unique_ptr<UnitLibrary> make_unit_library(const Target& target, OpenCache open_cache,
+                                               const PrebuiltUnits& prebuilt = {});
 
 // What a unit's object depends on beside its key: this build's code generator, LLVM, the target.
 std::string unit_identity(const Target& target);

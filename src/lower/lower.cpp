@@ -1,6 +1,7 @@
 #include "lower/lower.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "lower/pack.hpp"
@@ -90,8 +91,12 @@ class Lowering {
         static_cast<double>(ahead_offsets(nest_.contraction, pack.operand, length_).size());
     const double per_tile = std::ceil(lines / tiles), per_step = std::ceil(per_tile / steps);
     if (lines == 0 || per_step > kMostLinesAStep) return {};
-    if (per_tile <= kMostLinesATile) return {buffer, static_cast<int>(per_tile), false};
-    return {buffer, static_cast<int>(per_step), true};
+    // Few different numbers: units are shared. Asking a little too early does no harm.
+    auto rounded = [](double lines) {
+      return static_cast<int>(std::bit_ceil(static_cast<unsigned>(lines)));
+    };
+    if (per_tile <= kMostLinesATile) return {buffer, rounded(per_tile), false};
+    return {buffer, rounded(per_step), true};
   }
 
   Node make_tile() const {

@@ -34,8 +34,8 @@ std::optional<TileChain> absorb(const Node& node) {
 
 class Planner {
  public:
-  Planner(const LoopNest& nest, UnitShape shape, bool covers_all = false)
-      : nest_(nest), shape_(shape), covers_all_(covers_all) {
+  Planner(const LoopNest& nest, UnitShape shape, Cover cover = Cover::nothing)
+      : nest_(nest), shape_(shape), cover_(cover) {
     plan_.extents = nest.contraction.extents;
     plan_.operand_count = nest.first_scratch();
     plan_.scratch_moves.assign(nest.scratch.size(), {});
@@ -92,9 +92,10 @@ class Planner {
   // Bits for the pieces that are shorter than a step.
   void take_bits(PlanNode& node, const For& loop) {
     if (loop.step == 1) return;
-    if (nest_.contraction.is_dynamic(loop.label)) {
-      const TileVar* var = held_in(loop.body, loop.label);
-      node.is_halved = var && !is_masked(*var);
+    if (const TileVar* var = held_in(loop.body, loop.label)) {
+      node.is_innermost = true;
+      node.is_masked = is_masked(*var);
+      node.is_halved = !node.is_masked && nest_.contraction.is_dynamic(loop.label);
     }
     node.bit = next_bit_;
     next_bit_ += node.is_halved ? std::bit_width(static_cast<std::uint64_t>(loop.step - 1)) : 1;
@@ -200,17 +201,21 @@ class Planner {
       ranges[node.label] = {whole.lo + lo, len};
       find_variants(at + 1, node.end, ranges, mask | bits);
     };
-    const bool covers = covers_all_ && nest_.contraction.is_dynamic(node.label);
+    const bool covers = cover_ == Cover::all_labels || (cover_ == Cover::dynamic_labels &&
+                                                        nest_.contraction.is_dynamic(node.label));
     if (node.kind == PlanNode::Kind::split) {
       if (full > 0 || covers) visit(0, std::max<std::int64_t>(full, 1) * node.step, 0);
+      // One piece alone needs no loop.
+      if (cover_ == Cover::all_labels && full != 1) visit(0, node.step, 0);
     } else {
       if (full > 0 || covers) visit(0, node.step, 0);
       if ((full > 1 || covers) && nest_.contraction.is_reduced(node.label))
         visit(node.step, node.step, 0);
     }
-    if (covers && !node.is_halved) {
-      // Any number of vectors, the last masked or not.
-      for (std::int64_t part = nest_.lanes; part - 1 < node.step; part += nest_.lanes)
+    if (covers && node.is_innermost && !node.is_halved) {
+      // Any number of vectors, the last masked or not; or any number of positions.
+      const std::int64_t unit = node.is_masked ? nest_.lanes : 1;
+      for (std::int64_t part = unit; part - 1 < node.step; part += unit)
         for (std::int64_t length : {part - 1, part})
           if (length > 0 && length < node.step) visit(0, length, partial_bit(node, length));
     } else if (!node.is_halved) {
@@ -232,7 +237,7 @@ class Planner {
     const bool is_first =
         std::ranges::all_of(call.reduced, [&](Label l) { return ranges[l].lo == 0; });
     for (const PlanCall::Variant& variant : call.variants)
-      if (variant.mask == mask && variant.is_first == is_first && !covers_all_) return;
+      if (variant.mask == mask && variant.is_first == is_first && cover_ == Cover::nothing) return;
     const SumPiece piece = call.reduced.empty() ? SumPiece::whole
                            : is_first           ? SumPiece::first
                                                 : SumPiece::later;
@@ -250,7 +255,7 @@ class Planner {
 
   const LoopNest& nest_;
   UnitShape shape_;
-  bool covers_all_;
+  Cover cover_;
   Plan plan_;
   std::vector<TileChain> chains_;  // per call
   std::vector<Label> cut_;         // labels of the walked loops around
@@ -260,8 +265,8 @@ class Planner {
 }  // namespace
 
 Plan make_plan(const LoopNest& nest, UnitShape shape) { return Planner(nest, shape).run(); }
-Plan make_covering_plan(const LoopNest& nest) {
-  return Planner(nest, UnitShape::argument, true).run();
+Plan make_covering_plan(const LoopNest& nest, Cover cover) {
+  return Planner(nest, UnitShape::argument, cover).run();
 }
 
 void load_units(Plan& plan, UnitProvider& provider, const Executor& executor) {

@@ -31,6 +31,8 @@ struct PlanNode {
   // The shorter piece comes in pieces of powers of two, of a bit each from `bit` on: so few units
   // serve every extent.
   bool is_halved = false;
+  // Nothing cuts the label further before a tile holds it in registers, as vectors or otherwise.
+  bool is_innermost = false, is_masked = false;
   int index = -1;  // scratch: number of the buffer; call: number of the call
 };
 
@@ -86,8 +88,10 @@ struct Plan {
 
 // Without units: their code is filled in by load_units. `nest` must verify.
 Plan make_plan(const LoopNest& nest, UnitShape shape);
-// The same with the units of every extent that dynamic labels may have. It is not for running.
-Plan make_covering_plan(const LoopNest& nest);
+// The same with the units of every extent that dynamic labels, or all, may have. It is not for
+// running.
+enum class Cover : std::uint8_t { nothing, dynamic_labels, all_labels };
+Plan make_covering_plan(const LoopNest& nest, Cover cover);
 // Compiles what the provider does not have, several units at once if the executor can.
 void load_units(Plan& plan, UnitProvider& provider, const Executor& executor);
 
