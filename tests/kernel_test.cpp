@@ -464,6 +464,51 @@ TEST(Engine, UnrolledOuterSumsStayInBounds) {
   munmap(memory, 2 * page);
 }
 
+// A tile that is no whole number of vectors wide, walked by a loop with a tail: every vector that
+// is cut short is masked by an argument.
+TEST(Engine, LastVectorsAreMasked) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::int64_t lanes = engine.target().lanes(DType::f64);
+  for (std::int64_t width : {lanes + 1, 2 * lanes - 1, 2 * lanes})
+    for (const char* text : {"ij,jk->ik", "ij,kj->ik"}) {
+      const bool is_transposed = std::string_view(text) == "ij,kj->ik";
+      const std::int64_t k = 3 * width + width / 2;
+      const std::vector<Layout> layouts{
+          Layout::row_major(DType::f64, {7, 19}),
+          Layout::row_major(DType::f64, is_transposed ? std::vector<std::int64_t>{k, 19}
+                                                      : std::vector<std::int64_t>{19, k})};
+      CompileOptions options;
+      options.specialization = Specialization::never;
+      options.schedule = "loop i 3; loop k " + std::to_string(width) + "; tile k vec " +
+                         std::to_string(width) + ", i unroll 3, j reduce";
+      const Kernel kernel = engine.compile(text, layouts, options);
+      std::vector<double> a(7 * 19), b(static_cast<std::size_t>(19 * k)),
+          c(static_cast<std::size_t>(7 * k) + 8, -1);
+      for (std::size_t n = 0; n < a.size(); ++n) a[n] = static_cast<double>(n % 5) - 2;
+      for (std::size_t n = 0; n < b.size(); ++n) b[n] = static_cast<double>(n % 7) - 3;
+      ASSERT_EQ(kernel(c.data(), a.data(), b.data()), Status::ok);
+      for (std::int64_t i = 0; i < 7; ++i)
+        for (std::int64_t n = 0; n < k; ++n) {
+          double sum = 0;
+          for (std::int64_t j = 0; j < 19; ++j)
+            sum += a[static_cast<std::size_t>(i * 19 + j)] *
+                   b[static_cast<std::size_t>(is_transposed ? n * 19 + j : j * k + n)];
+          ASSERT_EQ(c[static_cast<std::size_t>(i * k + n)], sum) << text << width;
+        }
+      for (std::size_t n = static_cast<std::size_t>(7 * k); n < c.size(); ++n) EXPECT_EQ(c[n], -1);
+    }
+}
+
+TEST(Engine, LargeShapesArePrebuilt) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::vector<Layout> layouts(2, Layout::row_major(DType::f32, {512, 512}));
+  const Kernel kernel = engine.compile("ij,jk->ik", layouts);
+  const Isa isa = engine.target().isa;
+  if (isa != Isa::x86_64_v3 && isa != Isa::x86_64_v4) GTEST_SKIP() << "none for " << name_of(isa);
+  EXPECT_GT(engine.statistics().units_prebuilt, 0);
+  EXPECT_EQ(engine.statistics().units_compiled, 0);
+}
+
 TEST(Contract, AnyByteMayStandInTheText) {
   const double one = 1;
   double out = 0;

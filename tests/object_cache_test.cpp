@@ -137,12 +137,12 @@ TEST_F(ObjectCacheTest, TheLeastRecentlyUsedGoFirst) {
 TEST_F(ObjectCacheTest, WritersMayDieAtAnyTime) {
   const auto cache = open();
   const std::string object(50000, 'o');
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < 1000; ++round) {
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0)
       for (int i = 0;; ++i) cache->store("key " + std::to_string(i % 7), object);
-    usleep(static_cast<useconds_t>(300 + 37 * round));
+    usleep(static_cast<useconds_t>(300 + 37 * (round % 100)));
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);
     for (int i = 0; i < 7; ++i) {
@@ -155,7 +155,7 @@ TEST_F(ObjectCacheTest, WritersMayDieAtAnyTime) {
 
 TEST_F(ObjectCacheTest, ManyProcessesShareADirectory) {
   std::vector<pid_t> children;
-  for (int c = 0; c < 16; ++c) {
+  for (int c = 0; c < 64; ++c) {
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {

@@ -1,5 +1,6 @@
 """The program's manners: arguments, files, errors, statuses. PROGRAM."""
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -115,6 +116,27 @@ class Program(unittest.TestCase):
         self.assertNotEqual(cache("cache", "burn").returncode, 0)
         environment["EINJIT_CACHE"] = "off"
         self.assertIn("off", cache("cache").stderr)
+
+    def test_prebuilt_units_need_no_llvm(self):
+        with open("/proc/cpuinfo") as file:
+            has_units = platform.machine() == "x86_64" and "avx2" in file.read()
+        if not has_units:
+            self.skipTest("no units are prebuilt for this machine")
+        rng = np.random.default_rng(1)
+        a, b = (rng.integers(-4, 5, (512, 512)).astype(np.float32) for _ in range(2))
+        out = self.path("out.npy")
+        environment = dict(os.environ, EINJIT_CODEGEN_LIBRARY="/nowhere", EINJIT_CACHE="off")
+        arguments = ["eval", "ij,jk->ik", self.path("a.npy", a), self.path("b.npy", b), "-o", out]
+        done = subprocess.run([PROGRAM, *arguments], env=environment, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertTrue(np.array_equal(np.load(out), a @ b))
+        # What is not prebuilt says what is missing.
+        arguments = ["eval", "ijk,kj->i", self.path("c.npy", np.ones((3, 5, 7))),
+                     self.path("d.npy", np.ones((7, 5)))]
+        done = subprocess.run([PROGRAM, *arguments], env=environment, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the code generator cannot be opened", done.stderr)
+        self.assertIn("/nowhere", done.stderr)
 
     def test_tune(self):
         out = run("tune", "ij,jk->ik", "--shape", "40x30,30x20", "--candidates", "2").stdout

@@ -18,7 +18,6 @@ class Sizes {
       if (size >= 2 * unit && random_() % 2 == 0) size = size / unit * unit;
     return std::max<std::int64_t>(size, 1);
   }
-  bool chance(unsigned one_in) { return random_() % one_in == 0; }
 
  private:
   std::mt19937 random_{2026};
@@ -27,63 +26,58 @@ class Sizes {
 struct Family {
   std::string expression;
   int samples;
-  double most_elements;  // of the largest operand
-  bool is_covered = false;
+  std::int64_t least, most;  // extents
+  double most_elements;      // of the largest operand
 };
+
+// Of the output.
+double elements_of(const std::string& expression, const std::map<char, std::int64_t>& extents) {
+  double elements = 1;
+  for (char c : expression.substr(expression.find("->") + 2))
+    elements *= static_cast<double>(extents.at(c));
+  return elements;
+}
 
 }  // namespace
 
 std::vector<Sample> corpus() {
   const Family families[] = {
-      {"ij,jk->ik", 160, 8e6, true},
-      {"ij,kj->ik", 80, 8e6},
-      {"ji,jk->ik", 80, 8e6},
-      {"bij,bjk->bik", 60, 8e6},
-      {"bij,bkj->bik", 60, 8e6},
-      {"bhid,bhjd->bhij", 30, 8e6},
-      {"bhij,bhjd->bhid", 30, 8e6},
-      {"ij,j->i", 40, 3e7},
-      {"ij,i->j", 40, 3e7},
-      {"ij->ji", 60, 3e7},
-      {"ijk->ikj", 30, 3e7},
-      {"ijk->kji", 30, 3e7},
-      {"ijk->jik", 30, 3e7},
-      {"ijkl->ikjl", 20, 3e7},
-      {"ijkl->ljik", 20, 3e7},
-      {"ij->", 10, 3e7},
-      {"ij->i", 30, 3e7},
-      {"ij->j", 30, 3e7},
-      {"ijk->j", 20, 3e7},
-      {"ijk->ik", 20, 3e7},
-      {"ij,ij->ij", 20, 3e7},
-      {"i,j->ij", 20, 3e7},
-      {"ij,i->ij", 20, 3e7},
-      {"ij,j->ij", 20, 3e7},
-      {"i,i->", 10, 3e7},
-      {"ij,ij->", 10, 3e7},
-      {"ij,ij->i", 20, 3e7},
-      {"abc,cd->abd", 30, 8e6},
-      {"abc,bd->adc", 30, 8e6},
-      {"abcd,de->abce", 20, 8e6},
-      {"abcd,ebd->ace", 20, 8e6},
-      {"ijk,jr,kr->ir", 10, 8e6},
-      {"ik,jkl,il->ij", 10, 8e6},
+      {"ij,jk->ik", 100, 32, 1024, 8e6},    {"ij,jk->ik", 200, 512, 8192, 7e7},
+      {"ij,kj->ik", 100, 8, 4096, 3e7},     {"ji,jk->ik", 100, 8, 4096, 3e7},
+      {"bij,bjk->bik", 60, 8, 512, 8e6},    {"bij,bkj->bik", 60, 8, 512, 8e6},
+      {"bhid,bhjd->bhij", 40, 4, 512, 3e7}, {"bhij,bhjd->bhid", 40, 4, 512, 3e7},
+      {"bihd,bjhd->bhij", 40, 4, 512, 3e7}, {"ij,j->i", 40, 64, 8192, 7e7},
+      {"ij,i->j", 40, 64, 8192, 7e7},       {"ij->ji", 60, 64, 8192, 7e7},
+      {"ijk->ikj", 30, 8, 1024, 7e7},       {"ijk->kji", 30, 8, 1024, 7e7},
+      {"ijk->jik", 30, 8, 1024, 7e7},       {"ijkl->ikjl", 30, 2, 512, 7e7},
+      {"ijkl->ljik", 30, 8, 256, 7e7},      {"ij->", 10, 64, 8192, 7e7},
+      {"ij->i", 30, 64, 8192, 7e7},         {"ij->j", 30, 64, 8192, 7e7},
+      {"ijk->j", 20, 8, 1024, 7e7},         {"ijk->ik", 20, 8, 1024, 7e7},
+      {"ij,ij->ij", 20, 64, 8192, 7e7},     {"i,j->ij", 20, 64, 8192, 7e7},
+      {"ij,i->ij", 20, 64, 8192, 7e7},      {"ij,j->ij", 20, 64, 8192, 7e7},
+      {"i,i->", 10, 4096, 1 << 24, 7e7},    {"ij,ij->", 10, 64, 8192, 7e7},
+      {"ij,ij->i", 20, 64, 8192, 7e7},      {"abc,cd->abd", 40, 8, 512, 7e7},
+      {"abc,bd->adc", 40, 8, 512, 7e7},     {"acd,dbc->ab", 40, 8, 512, 7e7},
+      {"abcd,de->abce", 40, 8, 128, 7e7},   {"abcd,ebd->ace", 40, 8, 128, 7e7},
+      {"dbea,ec->abcd", 40, 16, 128, 7e7},  {"ebad,ce->abcd", 40, 16, 128, 7e7},
+      {"aebf,fdec->abcd", 40, 16, 96, 7e7}, {"dega,gfbc->abcdef", 40, 8, 32, 7e7},
+      {"ijk,jr,kr->ir", 20, 8, 512, 3e7},   {"ik,jkl,il->ij", 20, 8, 256, 8e6},
   };
   Sizes sizes;
   std::vector<Sample> samples;
   for (const Family& family : families)
     for (int s = 0; s < family.samples; ++s) {
-      Sample sample{family.expression, {{}}, family.is_covered};
+      Sample sample{family.expression, {{}}};
       std::map<char, std::int64_t> extents;
       for (char c : family.expression.substr(0, family.expression.find('-'))) {
         if (c == ',') {
           sample.shapes.emplace_back();
           continue;
         }
-        if (!extents.contains(c)) extents[c] = sizes.any(8, sizes.chance(3) ? 4096 : 512);
+        if (!extents.contains(c)) extents[c] = sizes.any(family.least, family.most);
         sample.shapes.back().push_back(extents[c]);
       }
-      double largest = 0;
+      double largest = elements_of(family.expression, extents);
       for (const auto& shape : sample.shapes) {
         double elements = 1;
         for (std::int64_t extent : shape) elements *= static_cast<double>(extent);
@@ -91,6 +85,11 @@ std::vector<Sample> corpus() {
       }
       if (largest <= family.most_elements) samples.push_back(std::move(sample));
     }
+  for (const char* expression : {"ij,jk->ik", "ij,kj->ik", "ji,jk->ik"})
+    for (std::int64_t n :
+         {128, 192,  200,  256,  300,  320,  384,  400,  500,  512,  600,  640,  700,  768, 800,
+          900, 1000, 1024, 1200, 1280, 1500, 1536, 2000, 2048, 2500, 3000, 3072, 4000, 4096})
+      samples.push_back({expression, {{n, n}, {n, n}}, true});
   return samples;
 }
 

@@ -12,7 +12,7 @@ namespace einjit {
 struct Sample {
   std::string expression;
   std::vector<std::vector<std::int64_t>> shapes;
-  bool is_covered = false;  // with the tails of all other extents
+  bool is_common = false;  // asked for as it is, not as one of a kind
 };
 
 // Products, transposes, sums and the like of many sizes; the same ones every time.

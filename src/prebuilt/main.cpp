@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <set>
 #include <stdexcept>
 
 #include "engine/pipeline.hpp"
@@ -53,17 +54,33 @@ class Collector {
     for (const Step& step : program.steps) {
       const LoweredStep lowered = value_or_throw(lower_step(step.contraction, target, options));
       if (lowered.shape != UnitShape::argument) continue;
-      const Plan plan = sample.is_covered ? make_covering_plan(lowered.nest, Cover::all_labels)
-                                          : make_plan(lowered.nest, lowered.shape);
+      const Plan plan = sample.is_common ? make_plan(lowered.nest, lowered.shape)
+                                         : make_covering_plan(lowered.nest, Cover::all_labels);
+      std::set<std::string> seen;
       for (const PlanCall& call : plan.calls)
-        for (const PlanCall::Variant& variant : call.variants) add(variant.unit);
+        for (const PlanCall::Variant& variant : call.variants)
+          if (const std::string key = variant.unit.key(); seen.insert(key).second) {
+            Wanted& wanted = units_[key];
+            wanted.unit = variant.unit;
+            wanted.samples += sample.is_common ? kFewSamples : 1;
+          }
     }
   }
-  void add(const Unit& unit) { units_.emplace(unit.key(), unit); }
-  const std::map<std::string, Unit>& units() const { return units_; }
+  // Units that several samples share.
+  std::map<std::string, Unit> units() const {
+    std::map<std::string, Unit> units;
+    for (const auto& [key, wanted] : units_)
+      if (wanted.samples >= kFewSamples) units.emplace(key, wanted.unit);
+    return units;
+  }
 
  private:
-  std::map<std::string, Unit> units_;
+  static constexpr int kFewSamples = 12;
+  struct Wanted {
+    Unit unit;
+    int samples = 0;
+  };
+  std::map<std::string, Wanted> units_;
 };
 
 void write(const char* path, const std::string& bytes) {

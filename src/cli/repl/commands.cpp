@@ -119,10 +119,10 @@ std::string Repl::show_cache() const {
   const EngineStatistics s = Engine::standard().statistics();
   return fmt::format(
       "kernels {}   hits {}   misses {}   evictions {}\n"
-      "units compiled {}   shared {}   code {} bytes\n"
+      "units prebuilt {}   from disk {}   compiled {}   shared {}   code {} bytes\n"
       "planning {:.3f} ms   compiling {:.3f} ms\n",
-      s.kernels, s.hits, s.misses, s.evictions, s.units_compiled, s.units_shared, s.code_bytes,
-      s.plan_seconds * 1e3, s.compile_seconds * 1e3);
+      s.kernels, s.hits, s.misses, s.evictions, s.units_prebuilt, s.units_loaded, s.units_compiled,
+      s.units_shared, s.code_bytes, s.plan_seconds * 1e3, s.compile_seconds * 1e3);
 }
 
 }  // namespace einjit
