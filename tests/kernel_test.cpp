@@ -252,6 +252,33 @@ TEST(Engine, ManyThreadsCompileDifferentKernels) {
   EXPECT_EQ(wrong, 0);
 }
 
+// 32 threads over EINJIT_KERNELS kernels of one engine, whose cache holds a few: they are compiled,
+// run, evicted while others run them, and compiled again.
+TEST(Engine, ThirtyTwoThreadsOnOneEngine) {
+  const char* given = std::getenv("EINJIT_KERNELS");
+  const int count = given ? std::atoi(given) : 1000;
+  Engine engine(Target::host(), {.most_kernels = 16, .cache_directory = ""});
+  std::atomic<int> next = 0, wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 32; ++t)
+    threads.emplace_back([&] {
+      for (int k = next++; k < count; k = next++) {
+        // Shapes come again while others have them.
+        const std::int64_t n = 2 + k / 2 % 61, m = 2 + k / 122 % 83;
+        const std::vector<Layout> layouts{Layout::row_major(DType::f32, {n, m})};
+        const Kernel kernel = engine.compile(k % 3 ? "ij->j" : "ij->i", layouts);
+        const std::vector<float> a(static_cast<std::size_t>(n * m), 1);
+        std::vector<float> sums(static_cast<std::size_t>(k % 3 ? m : n));
+        const std::vector<float> expected(sums.size(), static_cast<float>(k % 3 ? n : m));
+        for (int i = 0; i < 5; ++i)
+          wrong += kernel(sums.data(), a.data()) != Status::ok || sums != expected;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_LE(engine.statistics().kernels, 16);
+}
+
 // An executor of the user's own: each piece on a thread. The bits must be those of one thread.
 TEST(Kernel, ExecutorRunsThePieces) {
   const int n = 700;
