@@ -412,10 +412,13 @@ TEST(Engine, CodeIsSharedThroughTheDisk) {
   const std::vector<Layout> layouts(2, Layout::row_major(DType::f32, {300, 300}));
   const auto a = ramp<float>(90000, 13), b = ramp<float>(90000, 11);
   std::vector<std::vector<float>> results;
+  CompileOptions always;  // nothing like it is prebuilt
+  always.specialization = Specialization::always;
   for (bool is_first : {true, false}) {
     Engine engine(Target::host(), options);
     std::vector<float> c(90000);
-    EXPECT_EQ(engine.compile("ij,jk->ik", layouts)(c.data(), a.data(), b.data()), Status::ok);
+    EXPECT_EQ(engine.compile("ij,jk->ik", layouts, always)(c.data(), a.data(), b.data()),
+              Status::ok);
     EXPECT_EQ(engine.statistics().units_compiled == 0, !is_first);
     EXPECT_EQ(engine.statistics().units_loaded == 0, is_first);
     results.push_back(std::move(c));
@@ -426,7 +429,7 @@ TEST(Engine, CodeIsSharedThroughTheDisk) {
     std::filesystem::resize_file(entry.path(), 100);
   for (bool is_mended : {false, true}) {
     Engine engine(Target::host(), options);
-    engine.compile("ij,jk->ik", layouts);
+    engine.compile("ij,jk->ik", layouts, always);
     EXPECT_EQ(engine.statistics().units_compiled == 0, is_mended);
   }
   std::filesystem::remove_all(pattern);
@@ -534,6 +537,34 @@ TEST(Engine, LargeShapesArePrebuilt) {
   if (isa != Isa::x86_64_v3 && isa != Isa::x86_64_v4) GTEST_SKIP() << "none for " << name_of(isa);
   EXPECT_GT(engine.statistics().units_prebuilt, 0);
   EXPECT_EQ(engine.statistics().units_compiled, 0);
+}
+
+// The first calls run on units that are there; later ones on code made for them, to the same bits.
+TEST(Contract, IsSpecialisedWhenItPays) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const Layout layout = Layout::row_major(DType::f32, {23, 23});
+  const std::vector<Layout> layouts{layout, layout};
+  CompileOptions shared;
+  shared.specialization = Specialization::never;
+  const Kernel units_are_there = engine.compile("ij,jk->ik", layouts, shared);
+  const std::int64_t before = engine.statistics().units_compiled;
+  std::vector<float> a(23 * 23), b(23 * 23), first(23 * 23), now(23 * 23);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    a[i] = std::sin(static_cast<float>(i));
+    b[i] = std::cos(static_cast<float>(3 * i));
+  }
+  auto call = [&](std::vector<float>& c) {
+    engine.contract("ij,jk->ik", TensorView<float>(c.data(), layout),
+                    TensorView<const float>(a.data(), layout),
+                    TensorView<const float>(b.data(), layout));
+  };
+  call(first);
+  EXPECT_EQ(engine.statistics().units_compiled, before);
+  for (int i = 0; i < 30000; ++i) call(now);
+  engine.wait_for_specialization();
+  EXPECT_GT(engine.statistics().units_compiled, before);
+  call(now);
+  EXPECT_EQ(first, now);
 }
 
 TEST(Contract, AnyByteMayStandInTheText) {

@@ -129,7 +129,9 @@ class Engine {
                           const CompileOptions& options = {}, const TuneOptions& limits = {},
                           TuneReport* report = nullptr);
 
-  // One-shot: out = expression(inputs...), through the cache. Throws Error.
+  // One-shot: out = expression(inputs...), through the cache. The first call runs on units that are
+  // there, if they are; when calls have taken as long as compiling, the kernel is specialised in
+  // the background, with the same bits. Throws Error.
   template <MdspanLike Out, MdspanLike... In>
   void contract(std::string_view expression, const Out& out, const In&... in) {
     CallKey key(expression);
@@ -153,6 +155,8 @@ class Engine {
 
   const Target& target() const;
   EngineStatistics statistics() const;
+  // Until what one-shot calls have asked for in the background is done.
+  void wait_for_specialization();
   // Forgets all kernels; those in use live on with their users.
   void clear_cache();
 

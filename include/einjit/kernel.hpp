@@ -78,6 +78,8 @@ class Kernel {
   // The part of it for temporaries between steps, bytes.
   std::int64_t workspace_bytes() const;
   std::int64_t flop_count() const;
+  // By the model, of one run on one core.
+  double predicted_seconds() const;
 
  private:
   using Direct = void (*)(char* const*, const std::int64_t*, const double*);

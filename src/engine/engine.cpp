@@ -12,10 +12,14 @@
 #include "engine/pipeline.hpp"
 #include "engine/prebuilt_units.hpp"
 #include "engine/single_flight_cache.hpp"
+#include "engine/specializer.hpp"
 #include "load/unit_library.hpp"
 
 namespace einjit {
 namespace {
+
+constexpr double kCompileSeconds = 2e-3;  // of a small kernel, in the background
+constexpr double kCallSeconds = 100e-9;   // of a call beside its work
 
 // Everything beside the contraction that decides what code is made. A given schedule speaks of the
 // labels by their names.
@@ -125,14 +129,78 @@ struct Engine::Impl {
     return Kernel(std::move(state));
   }
 
+  // What a one-shot call runs at once: units that are there, with sizes as arguments; where they
+  // are not, the same as compile() makes.
+  std::shared_ptr<const Call> first_call(std::string_view text, std::span<const Layout> layouts) {
+    const Expression expression = value_or_throw(parse(text));
+    CompileOptions options;
+    options.output = layouts[0];
+    auto call = std::make_shared<Call>();
+    if (auto ready = ready_kernel(expression, layouts.subspan(1), options)) {
+      call->kernel = std::move(*ready);
+      const double seconds = call->kernel.predicted_seconds() + kCallSeconds;
+      // Larger kernels keep their sizes as arguments.
+      if (seconds < kSpecializeSeconds)
+        call->pays_after =
+            std::max<std::int64_t>(1, static_cast<std::int64_t>(kCompileSeconds / seconds));
+    } else {
+      call->kernel = value_or_throw(kernel_for(expression, layouts.subspan(1), options, nullptr));
+    }
+    return call;
+  }
+
+  // Nothing if something would have to be compiled, or has been.
+  std::optional<Kernel> ready_kernel(const Expression& expression, std::span<const Layout> inputs,
+                                     const CompileOptions& options) {
+    struct ReadyUnits final : UnitProvider {
+      explicit ReadyUnits(UnitLibrary& library) : library(library) {}
+      std::shared_ptr<const CompiledUnit> get(const Unit& unit) override {
+        return library.get_ready(unit);
+      }
+      UnitLibrary& library;
+    } ready(units());
+    CompileOptions shared = options;
+    shared.specialization = Specialization::never;
+    const Bound bound = value_or_throw(bind_expression(expression, inputs, shared));
+    const Contraction whole = canonical(bound.contraction);
+    if (executables.find(whole.key() + '\n' + options_key(options, whole))) return std::nullopt;
+    try {
+      auto made = build_executable(whole, target, shared, ready, nullptr);
+      if (!made) return std::nullopt;
+      auto state = std::make_shared<KernelState>();
+      state->executable = *made;
+      state->inputs.assign(inputs.begin(), inputs.end());
+      state->output = output_layout(bound, options);
+      return Kernel(std::move(state));
+    } catch (const NeedsCodegen&) {
+      return std::nullopt;
+    }
+  }
+
+  // In the background: the kernel that compile() makes takes the call's place.
+  void specialize(std::string key, const Kernel& kernel, std::size_t text_size) {
+    specializer.add([this, key = std::move(key), kernel, text_size] {
+      units().open_codegen();
+      stop_specializers_at_exit();
+      const Expression expression =
+          value_or_throw(parse(std::string_view(key).substr(0, text_size)));
+      CompileOptions options;
+      options.output = kernel.output();
+      auto call = std::make_shared<Call>();
+      call->kernel = value_or_throw(kernel_for(expression, kernel.inputs(), options, nullptr));
+      calls.put(key, std::move(call));
+    });
+  }
+
   const Target target;
   const std::optional<std::string> cache_directory;
   std::once_flag units_once;
   std::shared_ptr<UnitLibrary> owned_library;
   std::atomic<UnitLibrary*> library = nullptr;  // for statistics(), at any time
   SingleFlightCache<Executable> executables;    // by canonical contraction
-  SingleFlightCache<Kernel> calls;              // by the raw text and layouts of one-shot calls
+  SingleFlightCache<Call> calls;                // by the raw text and layouts of one-shot calls
   std::atomic<std::int64_t> plan_nanoseconds = 0;
+  Specializer specializer;  // last: its thread uses all of the above
 };
 
 Engine::Engine(const Target& target, const EngineOptions& options)
@@ -203,7 +271,11 @@ Engine::CallKey::CallKey(std::string_view expression)
 }
 
 Kernel Engine::find(const CallKey& key) {
-  if (auto kernel = impl_->calls.find(key.bytes())) return *kernel;
+  if (auto call = impl_->calls.find(key.bytes())) {
+    if (call->pays_now())
+      impl_->specialize(std::string(key.bytes()), call->kernel, key.text_size());
+    return call->kernel;
+  }
   // The layouts stand in the key: output first.
   const std::string bytes(key.bytes());
   const std::string_view text(bytes.data(), key.text_size());
@@ -226,12 +298,7 @@ Kernel Engine::find(const CallKey& key) {
     read += static_cast<std::size_t>(1 + 2 * rank) * sizeof(std::int64_t);
     layouts.push_back(std::move(layout));
   }
-  const auto kernel = impl_->calls.get(bytes, [&] {
-    CompileOptions options;
-    options.output = layouts[0];
-    return std::make_shared<const Kernel>(compile(text, std::span(layouts).subspan(1), options));
-  });
-  return *kernel;
+  return impl_->calls.get(bytes, [&] { return impl_->first_call(text, layouts); })->kernel;
 }
 
 Result<Layout> Engine::try_result_layout(std::string_view text,
@@ -273,6 +340,8 @@ EngineStatistics Engine::statistics() const {
   }
   return statistics;
 }
+
+void Engine::wait_for_specialization() { impl_->specializer.wait(); }
 
 void Engine::clear_cache() {
   impl_->calls.clear();

@@ -68,6 +68,7 @@ std::size_t Kernel::scratch_bytes() const {
 std::span<const Layout> Kernel::inputs() const { return state_->inputs; }
 const Layout& Kernel::output() const { return state_->output; }
 std::int64_t Kernel::workspace_bytes() const { return state_->executable->workspace_bytes; }
+double Kernel::predicted_seconds() const { return state_->executable->predicted_seconds; }
 std::int64_t Kernel::flop_count() const {
   return static_cast<std::int64_t>(state_->executable->flops);
 }

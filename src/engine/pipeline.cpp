@@ -11,10 +11,6 @@
 namespace einjit {
 namespace {
 
-// Kernels predicted to be shorter than this get their sizes baked in: what that saves in a call is
-// a part of the whole there, and their code is small.
-constexpr double kSpecializeSeconds = 60e-6;
-
 // Measures the time between stages into a report.
 class Stopwatch {
  public:

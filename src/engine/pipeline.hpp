@@ -11,6 +11,10 @@
 
 namespace einjit {
 
+// Kernels predicted to be shorter than this get their sizes baked in: what that saves in a call is
+// a part of the whole there, and their code is small.
+inline constexpr double kSpecializeSeconds = 60e-6;
+
 // Expression and layouts to the canonical contraction over all operands.
 Result<Bound> bind_expression(const Expression& expression, std::span<const Layout> inputs,
                               const CompileOptions& options);

@@ -53,7 +53,13 @@ class Library final : public UnitLibrary {
         prebuilt_(prebuilt),
         code_(std::make_shared<Code>()) {}
 
-  std::shared_ptr<const CompiledUnit> get(const Unit& unit) override {
+  std::shared_ptr<const CompiledUnit> get(const Unit& unit) override { return get(unit, true); }
+  std::shared_ptr<const CompiledUnit> get_ready(const Unit& unit) override {
+    return get(unit, false);
+  }
+  void open_codegen() override { codegen(); }
+
+  std::shared_ptr<const CompiledUnit> get(const Unit& unit, bool may_compile) {
     const std::string key = unit.key();
     std::promise<Made> promise;
     std::shared_future<Made> waiting;
@@ -69,8 +75,16 @@ class Library final : public UnitLibrary {
       else
         entry.pending = promise.get_future().share();
     }
-    if (waiting.valid()) return waiting.get();
-    return make(unit, key, promise);
+    if (waiting.valid()) {
+      try {
+        return waiting.get();
+      } catch (const NeedsCodegen&) {
+        // Whoever was first would not compile it.
+        if (!may_compile) throw;
+        return get(unit, true);
+      }
+    }
+    return make(unit, key, may_compile, promise);
   }
 
   UnitStatistics statistics() const override {
@@ -88,7 +102,8 @@ class Library final : public UnitLibrary {
     std::shared_future<Made> pending;
   };
 
-  Made make(const Unit& unit, const std::string& key, std::promise<Made>& promise) {
+  Made make(const Unit& unit, const std::string& key, bool may_compile,
+            std::promise<Made>& promise) {
     const auto start = std::chrono::steady_clock::now();
     try {
       std::int64_t UnitStatistics::*count = &UnitStatistics::prebuilt;
@@ -97,6 +112,8 @@ class Library final : public UnitLibrary {
         made = std::make_shared<PrebuiltUnit>(function);
       } else if ((made = load(key))) {
         count = &UnitStatistics::loaded;
+      } else if (!may_compile) {
+        throw NeedsCodegen(key);
       } else {
         count = &UnitStatistics::compiled;
         const std::string object = codegen().object(unit);
@@ -140,7 +157,7 @@ class Library final : public UnitLibrary {
   // Opened by the first unit that nobody has compiled before: that takes milliseconds.
   Codegen& codegen() {
     std::lock_guard lock(codegen_mutex_);
-    if (!codegen_) codegen_ = open_codegen(target_);
+    if (!codegen_) codegen_ = einjit::open_codegen(target_);
     return *codegen_;
   }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "load/prebuilt.hpp"
@@ -21,8 +22,17 @@ struct UnitStatistics {
   double compile_seconds = 0;
 };
 
+// What a unit would need that must not be waited for.
+struct NeedsCodegen : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 class UnitLibrary : public UnitProvider {
  public:
+  // As get(), but throws NeedsCodegen instead of compiling.
+  virtual std::shared_ptr<const CompiledUnit> get_ready(const Unit& unit) = 0;
+  // Opens the code generator if that has not happened yet.
+  virtual void open_codegen() = 0;
   virtual UnitStatistics statistics() const = 0;
 };
 
