@@ -127,7 +127,10 @@ Result<std::shared_ptr<const Executable>> build_executable(
     load_units(ready.plan, units, default_executor());
     watch.lap("code");
     made->predicted_seconds += lowered->seconds;
-    const double factors = static_cast<double>(step.contraction.in.size());
+    // A product that is packed is multiplied once for many uses.
+    double factors = static_cast<double>(step.contraction.in.size());
+    for (const auto& item : lowered->schedule.outer)
+      if (const auto* pack = std::get_if<PackSpec>(&item); pack && pack->factor >= 0) --factors;
     made->flops += step.contraction.point_count() * factors;
     made->steps.push_back(std::move(ready));
   }

@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kMostLinesATile = 12;  // at once; more are spread over the steps of the sum
 constexpr double kMostLinesAStep = 4;
+constexpr int kInAProduct = -1;  // the buffer of an input that is part of a packed product
 
 Ref plain_ref(int buffer, const Access& access) {
   Ref ref{buffer, {}};
@@ -55,17 +56,19 @@ class Lowering {
       if (const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[p]))
         shared |= loop->order == Order::parallel;
     const int buffer = nest_.first_scratch() + static_cast<int>(nest_.scratch.size());
-    Ref& source = inputs_[pack.operand];
-    const Ref unpacked = source;
-    Packing packing = make_packing(nest_.contraction, schedule_.tile, length_, unpacked, buffer,
+    const std::vector<Ref> unpacked = inputs_;
+    std::vector<Ref> sources{inputs_[pack.operand]};
+    if (pack.factor >= 0) sources.push_back(inputs_[pack.factor]);
+    Packing packing = make_packing(nest_.contraction, schedule_.tile, length_, sources, buffer,
                                    target_, shared ? Order::parallel : Order::serial);
     nest_.scratch.push_back({packing.elements, shared ? Scope::shared : Scope::worker});
-    source = packing.packed;
+    inputs_[pack.operand] = packing.packed;
+    if (pack.factor >= 0) inputs_[pack.factor].buffer = kInAProduct;
     if (pack.is_ahead) pace_ = pace(pack, position, buffer);
     const bool is_ahead = pace_.buffer == buffer;
     Block body = std::move(packing.copy);
     for (Node& node : lower_from(position + 1)) body.push_back(std::move(node));
-    source = unpacked;
+    inputs_ = unpacked;
     Alloc alloc{buffer, std::move(body)};
     if (is_ahead) {
       alloc.ahead = pack.operand;
@@ -101,15 +104,21 @@ class Lowering {
 
   Node make_tile() const {
     Tile tile{plain_ref(0, nest_.contraction.out),
-              inputs_,
+              {},
               schedule_.tile,
               Update::output,
               schedule_.store,
               schedule_.prefetch,
               pace_};
-    if (!schedule_.ahead.empty()) tile.ahead.assign(inputs_.size(), 0);
-    for (const AheadSpec& a : schedule_.ahead)
-      tile.ahead[a.operand] = a.distance * nest_.contraction.in[a.operand].strides[a.label];
+    for (std::size_t k = 0; k < inputs_.size(); ++k) {
+      if (inputs_[k].buffer == kInAProduct) continue;
+      tile.in.push_back(inputs_[k]);
+      if (schedule_.ahead.empty()) continue;
+      tile.ahead.push_back(0);
+      for (const AheadSpec& a : schedule_.ahead)
+        if (a.operand == static_cast<int>(k))
+          tile.ahead.back() = a.distance * nest_.contraction.in[k].strides[a.label];
+    }
     return Node{std::move(tile)};
   }
 

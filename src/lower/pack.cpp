@@ -18,7 +18,7 @@ struct Packer {
   const Contraction& contraction;
   const std::vector<TileVar>& tile;
   const std::vector<std::int64_t>& length;
-  const Ref& source;
+  const std::vector<Ref>& sources;
   int buffer;
   const Target& target;
 
@@ -26,7 +26,13 @@ struct Packer {
   std::int64_t width = 1;
   std::vector<Label> others, reduced;  // outermost first
 
-  bool is_read(Label l) const { return source.strides[l].outer != 0 && length[l] > 1; }
+  bool is_read(Label l) const { return largest_stride(l) != 0 && length[l] > 1; }
+  std::int64_t largest_stride(Label l) const {
+    std::int64_t largest = 0;
+    for (const Ref& source : sources)
+      largest = std::max(largest, std::abs(source.strides[l].outer));
+    return largest;
+  }
 
   void choose_labels() {
     for (Role role : {Role::vec, Role::unroll})
@@ -64,11 +70,14 @@ struct Packer {
     return packing;
   }
 
-  // The label along which the source is contiguous, or -1.
+  // The label along which the source is contiguous, or -1; of several, that of the first that is
+  // not contiguous along the panel.
   Label contiguous_label() const {
-    for (Label l = 0; l < contraction.label_count(); ++l)
-      if (is_read(l) && source.strides[l].outer == 1) return l;
-    return -1;
+    Label found = -1;
+    for (const Ref& source : sources)
+      for (Label l = 0; l < contraction.label_count(); ++l)
+        if (is_read(l) && source.strides[l].outer == 1 && (found < 0 || found == panel)) found = l;
+    return found;
   }
 
   // Loops in the order of the source's strides, so that its pages and lines are visited once.
@@ -76,8 +85,7 @@ struct Packer {
     std::vector<Label> labels = others;
     if (panel >= 0) labels.push_back(panel);
     labels.insert(labels.end(), reduced.begin(), reduced.end());
-    std::ranges::stable_sort(labels, std::greater{},
-                             [&](Label l) { return std::abs(source.strides[l].outer); });
+    std::ranges::stable_sort(labels, std::greater{}, [&](Label l) { return largest_stride(l); });
     const Label contiguous = contiguous_label();
     std::vector<TileVar> vars;
     if (panel >= 0) vars.push_back({panel, Role::vec, width});
@@ -90,7 +98,7 @@ struct Packer {
     else if (last != labels.rend())
       vars.push_back(
           {*last, panel < 0 ? Role::vec : Role::unroll, panel < 0 ? lanes : kCopyUnroll});
-    Block body{Node{Tile{packed, {source}, vars, Update::assign}}};
+    Block body{Node{Tile{packed, sources, vars, Update::assign}}};
     for (auto l = labels.rbegin(); l != labels.rend(); ++l) {
       const TileVar* var = find_var(vars, *l);
       const Order how = *l == labels.front() ? order : Order::serial;
@@ -103,9 +111,9 @@ struct Packer {
 }  // namespace
 
 Packing make_packing(const Contraction& contraction, const std::vector<TileVar>& tile,
-                     const std::vector<std::int64_t>& length, const Ref& source, int buffer,
-                     const Target& target, Order order) {
-  Packer packer{contraction, tile, length, source, buffer, target, -1, 1, {}, {}};
+                     const std::vector<std::int64_t>& length, const std::vector<Ref>& sources,
+                     int buffer, const Target& target, Order order) {
+  Packer packer{contraction, tile, length, sources, buffer, target, -1, 1, {}, {}};
   packer.choose_labels();
   Packing packing = packer.layout();
   packing.copy = packer.copy(packing.packed, order);

@@ -18,9 +18,10 @@ struct Packing {
   Block copy;
 };
 
-// `length` is the most of each label's range where the buffer is allocated.
+// `length` is the most of each label's range where the buffer is allocated. Several sources are
+// multiplied.
 Packing make_packing(const Contraction& contraction, const std::vector<TileVar>& tile,
-                     const std::vector<std::int64_t>& length, const Ref& source, int buffer,
-                     const Target& target, Order order);
+                     const std::vector<std::int64_t>& length, const std::vector<Ref>& sources,
+                     int buffer, const Target& target, Order order);
 
 }  // namespace einjit

@@ -14,6 +14,7 @@ namespace {
 constexpr double kElementCost = 2.0;     // of moving an element, in vector multiply-adds
 constexpr double kStepSeconds = 100e-9;  // of one more kernel call
 constexpr int kMostFused = 8;            // operands of one loop nest
+constexpr double kLeastReuse = 8;        // of a product that is packed
 
 // Sizes stop at kMostTemporaryElements, which no machine has: the program is refused then.
 std::int64_t bounded_product(std::int64_t a, std::int64_t b) {
@@ -205,10 +206,30 @@ class PathPlanner {
     program_.pairwise_seconds = pairwise;
     program_.pairwise_elements = trial.program_.workspace_elements;
     const bool can_fuse = alive_.size() <= kMostFused;
-    const double fused = can_fuse ? seconds(contraction_of(alive_, true)) : 0;
+    double fused = can_fuse ? seconds(contraction_of(alive_, true)) : 0;
+    // Two of the last three operands can be multiplied while they are packed for the third.
+    if (const double multiplied = seconds_of_product(order); multiplied > 0 && alive_.size() == 3)
+      fused = std::min(fused, multiplied);
     if (!summed_some) program_.fused_seconds = fused;
     if (can_fuse && fused <= pairwise) return;
     follow(order);
+  }
+
+  // The time of the last two pairs of three operands if the first of them only multiplies, and what
+  // it makes is used again and again: then no array of it is needed. Else 0.
+  double seconds_of_product(const ContractionOrder& order) const {
+    if (alive_.size() != 3 || order.size() != 2) return 0;
+    PathPlanner trial = *this;
+    const std::vector<int> group{alive_[order[0].first], alive_[order[0].second]};
+    const Contraction product = canonical(trial.contraction_of(group, false));
+    for (Label l = 0; l < product.label_count(); ++l)
+      if (product.is_reduced(l)) return 0;
+    trial.add_step(group);
+    const Contraction rest = canonical(trial.contraction_of(trial.alive_, true));
+    bool has_sum = false;  // without one there is no panel
+    for (Label l = 0; l < rest.label_count(); ++l) has_sum |= rest.is_reduced(l);
+    if (!has_sum || rest.point_count() < kLeastReuse * product.point_count()) return 0;
+    return seconds(rest);
   }
 
   // Takes the order's pairs but the last, which finish() does; the predicted time of all.

@@ -18,10 +18,11 @@ constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after 
 constexpr std::int64_t kMostRows = 1024;   // that one loop goes along
 constexpr std::int64_t kMostReads = 2;     // of what is asked for ahead
 constexpr std::int64_t kLinesAhead = 16;   // of a row
-constexpr std::int64_t kRowsFollowed = 2;  // by the hardware, without being asked
-constexpr std::int64_t kRun = 32;          // elements read in a row where a block can choose
-constexpr std::int64_t kWholeRun = 128;    // contiguous labels up to this are not cut
-constexpr std::int64_t kLongRun = 1024;    // elements; longer rows gain nothing
+constexpr std::int64_t kRowsFollowed = 1;  // by the hardware, without being asked
+constexpr std::int64_t kLinesFollowed = 12;
+constexpr std::int64_t kRun = 32;        // elements read in a row where a block can choose
+constexpr std::int64_t kWholeRun = 128;  // contiguous labels up to this are not cut
+constexpr std::int64_t kLongRun = 1024;  // elements; longer rows gain nothing
 
 class Builder {
  public:
@@ -337,14 +338,24 @@ class Builder {
     return tile_.vec >= 0 && std::abs(a.strides[tile_.vec]) > 1 ? rows * tile_.vec_length : rows;
   }
 
+  // A row along which the tile or a loop goes the hardware follows better alone. A tile
+  // that sums across rows must read a good piece of each.
+  bool is_followed(const Access& a) const {
+    if (rows_in_tile(a) > kRowsFollowed) return false;
+    bool goes_across = false;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      goes_across |= c_.is_reduced(l) && l != tile_.vec && a.strides[l] != 0;
+    return !goes_across || tile_.vec_length >= kLinesFollowed * line_items();
+  }
+
   // Inputs that stream from memory through tiles of several rows: a prefetcher of the hardware
-  // loses them at every page. One or two rows it follows better alone.
+  // loses them at every page.
   void ask_ahead() {
     for (std::size_t k = 0; k < c_.in.size(); ++k) {
       const Access& a = c_.in[k];
       const bool in_vectors = tile_.vec >= 0 && a.strides[tile_.vec] != 0;
       if (is_packed(static_cast<int>(k)) || !in_vectors || !streams_once(a)) continue;
-      if (rows_in_tile(a) <= kRowsFollowed) continue;
+      if (is_followed(a)) continue;
       for (Label l = 0; l < c_.label_count(); ++l)
         if (a.strides[l] == 1 && c_.extents[l] >= 4 * kLinesAhead * line_items())
           schedule_.ahead.push_back({static_cast<int>(k), l, lines_ahead(a, l) * line_items()});

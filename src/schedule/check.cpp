@@ -86,22 +86,29 @@ class Checker {
   bool is_packed_inside(Label l) const {
     return std::ranges::any_of(schedule_.outer, [&](const auto& item) {
       const auto* pack = std::get_if<PackSpec>(&item);
-      return pack && c_.in[pack->operand].strides[l] != 0;
+      return pack && (c_.in[pack->operand].strides[l] != 0 ||
+                      (pack->factor >= 0 && c_.in[pack->factor].strides[l] != 0));
     });
   }
 
   Result<void> check_item(const PackSpec& pack) {
-    if (pack.operand >= static_cast<int>(c_.in.size()))
-      return fail(fmt::format("there is no operand in{}", pack.operand));
-    if (packed_ & 1u << pack.operand)
-      return fail(fmt::format("in{} is packed twice", pack.operand));
-    packed_ |= 1u << pack.operand;
+    if (pack.factor >= 0 && pack.is_ahead)
+      return fail("a product cannot be packed ahead: the lines of one operand are asked for");
+    if (auto done = check_packed(pack.operand); !done) return done;
+    return pack.factor < 0 ? Result<void>{} : check_packed(pack.factor);
+  }
+
+  Result<void> check_packed(int operand) {
+    if (operand >= static_cast<int>(c_.in.size()))
+      return fail(fmt::format("there is no operand in{}", operand));
+    if (packed_ & 1u << operand) return fail(fmt::format("in{} is packed twice", operand));
+    packed_ |= 1u << operand;
     // Panels are as wide as a tile; a vec label that is summed runs over its whole range.
     for (const TileVar& var : schedule_.tile)
       if (var.role == Role::vec && c_.is_reduced(var.label) &&
-          c_.in[pack.operand].strides[var.label] != 0)
-        return fail(fmt::format("in{} cannot be packed: '{}' is vec and summed", pack.operand,
-                                name(var.label)));
+          c_.in[operand].strides[var.label] != 0)
+        return fail(
+            fmt::format("in{} cannot be packed: '{}' is vec and summed", operand, name(var.label)));
     return {};
   }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <optional>
 
 #include "schedule/build.hpp"
 #include "schedule/register_tile.hpp"
@@ -80,6 +82,68 @@ void for_each_candidate(const Contraction& c, const Target& target, const Keep& 
   }
 }
 
+// A contraction of three inputs as one of two, the product of `a` and `b` being an array of its
+// own.
+struct Product {
+  int a, b, other;
+  Contraction contraction;  // in0 is `other`, in1 the product
+};
+
+Product product_of(const Contraction& c, int a, int b) {
+  Product product{a, b, 3 - a - b, c};
+  auto stride = [&](Label l) {
+    return std::max(std::abs(c.in[a].strides[l]), std::abs(c.in[b].strides[l]));
+  };
+  std::vector<Label> labels;
+  for (Label l = 0; l < c.label_count(); ++l)
+    if (stride(l) != 0) labels.push_back(l);
+  std::ranges::stable_sort(labels, std::less{}, stride);
+  Access access{std::vector<std::int64_t>(c.extents.size(), 0)};
+  std::int64_t elements = 1;
+  for (Label l : labels) {
+    access.strides[l] = elements;
+    elements *= c.extents[l];
+  }
+  product.contraction.in = {c.in[product.other], std::move(access)};
+  return product;
+}
+
+// The schedule in terms of the three inputs; nothing if the product is not packed.
+std::optional<Schedule> with_product(Schedule schedule, const Product& product) {
+  bool is_packed = false;
+  for (auto& item : schedule.outer)
+    if (auto* pack = std::get_if<PackSpec>(&item)) {
+      if (pack->operand == 0) {
+        pack->operand = product.other;
+      } else {
+        if (pack->is_ahead) return std::nullopt;
+        *pack = {product.a, false, product.b};
+        is_packed = true;
+      }
+    }
+  for (AheadSpec& ahead : schedule.ahead) ahead.operand = product.other;
+  return is_packed ? std::optional(std::move(schedule)) : std::nullopt;
+}
+
+// As above, and of three inputs two may be multiplied while they are packed.
+template <class Keep>
+void for_each_schedule(const Contraction& c, const Target& target, const Keep& keep) {
+  double limit = HUGE_VAL;
+  for_each_candidate(c, target, [&](Schedule schedule, const RegisterTile& tile, double cycles) {
+    return limit = keep(std::move(schedule), tile, cycles);
+  });
+  if (c.in.size() != 3 || c.sum_is_empty() || c.point_count() == 0) return;
+  for (auto [a, b] : {std::pair{0, 1}, {0, 2}, {1, 2}}) {
+    const Product product = product_of(c, a, b);
+    for_each_candidate(product.contraction, target,
+                       [&](Schedule schedule, const RegisterTile& tile, double cycles) {
+                         auto made = with_product(std::move(schedule), product);
+                         if (made && cycles < limit) limit = keep(std::move(*made), tile, cycles);
+                         return limit;
+                       });
+  }
+}
+
 double seconds_of(const Contraction& c, const Target& target, double cycles) {
   return std::max(cycles / (target.cycles_per_ns * 1e9), predicted_seconds(c, target, 0));
 }
@@ -89,7 +153,7 @@ double seconds_of(const Contraction& c, const Target& target, double cycles) {
 Choice choose_schedule(const Contraction& c, const Target& target) {
   Choice best;
   double least = HUGE_VAL;
-  for_each_candidate(c, target, [&](Schedule schedule, const RegisterTile& tile, double cycles) {
+  for_each_schedule(c, target, [&](Schedule schedule, const RegisterTile& tile, double cycles) {
     best = {std::move(schedule), tile, 0};
     return least = cycles;
   });
@@ -99,7 +163,7 @@ Choice choose_schedule(const Contraction& c, const Target& target) {
 
 std::vector<Choice> best_schedules(const Contraction& c, const Target& target, std::size_t most) {
   std::vector<Choice> best;  // `seconds` holds cycles at first
-  for_each_candidate(c, target, [&](Schedule schedule, const RegisterTile& tile, double cycles) {
+  for_each_schedule(c, target, [&](Schedule schedule, const RegisterTile& tile, double cycles) {
     if (std::ranges::find(best, schedule, &Choice::schedule) == best.end()) {
       best.insert(std::ranges::upper_bound(best, cycles, {}, &Choice::seconds),
                   {std::move(schedule), tile, cycles});

@@ -17,6 +17,8 @@
 // that rounding errors of long sums do not add up. A label the tile does not name must have been
 // narrowed to 1.
 //
+// `pack in1*in2` copies the product of two inputs: tiles then see one operand in place of both.
+//
 // `pack in0 ahead` asks for the lines that the next copy of in0 will read while the tiles in
 // between compute, a few at a time. `prefetch in1 k 128` asks, with every vector of in1 a tile
 // reads, for the one 128 elements further along k. Both are hints: what is asked for in vain costs
@@ -51,6 +53,7 @@ struct LoopSpec {
 struct PackSpec {
   int operand;  // input number
   bool is_ahead = false;
+  int factor = -1;  // an input that the operand is multiplied by while it is copied; -1: none
   bool operator==(const PackSpec&) const = default;
 };
 

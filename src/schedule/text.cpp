@@ -129,17 +129,24 @@ class ScheduleParser {
 
   Result<void> parse_pack() {
     const std::string_view word = take();
+    const std::size_t star = word.find('*');
+    PackSpec pack{input_named(word.substr(0, star))};
+    if (star != std::string_view::npos) pack.factor = input_named(word.substr(star + 1));
+    if (pack.operand < 0 || (star != std::string_view::npos && pack.factor < 0))
+      return fail("expected an operand: in0, in1, ..., or a product: in1*in2");
+    if (next_is("ahead")) {
+      take();
+      pack.is_ahead = true;
+    }
+    schedule_.outer.emplace_back(pack);
+    return {};
+  }
+
+  // The number of an input by its name, or -1.
+  int input_named(std::string_view word) const {
     for (std::size_t k = 0; k < contraction_.in.size(); ++k)
-      if (word == fmt::format("in{}", k)) {
-        PackSpec pack{static_cast<int>(k)};
-        if (next_is("ahead")) {
-          take();
-          pack.is_ahead = true;
-        }
-        schedule_.outer.emplace_back(pack);
-        return {};
-      }
-    return fail("expected an operand: in0, in1, ...");
+      if (word == fmt::format("in{}", k)) return static_cast<int>(k);
+    return -1;
   }
 
   Result<void> parse_hint(std::string_view word) {
@@ -212,12 +219,14 @@ class ScheduleParser {
 std::string to_string(const Schedule& schedule, const Contraction& c) {
   std::string text;
   for (const auto& item : schedule.outer) {
-    if (const auto* loop = std::get_if<LoopSpec>(&item))
+    if (const auto* loop = std::get_if<LoopSpec>(&item)) {
       text += fmt::format("loop {} {}{}\n", c.names[loop->label], loop->step,
                           loop->order == Order::parallel ? " parallel" : "");
-    else
-      text += fmt::format("pack in{}{}\n", std::get<PackSpec>(item).operand,
-                          std::get<PackSpec>(item).is_ahead ? " ahead" : "");
+    } else {
+      const PackSpec& pack = std::get<PackSpec>(item);
+      const std::string factor = pack.factor < 0 ? "" : fmt::format("*in{}", pack.factor);
+      text += fmt::format("pack in{}{}{}\n", pack.operand, factor, pack.is_ahead ? " ahead" : "");
+    }
   }
   if (schedule.store == Store::streaming) text += "stream out\n";
   if (schedule.prefetch == Prefetch::output) text += "prefetch out\n";
