@@ -529,6 +529,45 @@ TEST(Engine, LastVectorsAreMasked) {
     }
 }
 
+// Products of inputs made while they are packed: given, with tails everywhere, and chosen.
+TEST(Engine, ProductsArePacked) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {37, 11, 13}),
+                                    Layout::row_major(DType::f32, {11, 29}),
+                                    Layout::row_major(DType::f32, {13, 29})};
+  const auto a = ramp<float>(37 * 11 * 13, 7), b = ramp<float>(11 * 29, 5),
+             c = ramp<float>(13 * 29, 3);
+  std::vector<float> expected(37 * 29);
+  for (int i = 0; i < 37; ++i)
+    for (int r = 0; r < 29; ++r)
+      for (int j = 0; j < 11; ++j)
+        for (int k = 0; k < 13; ++k)
+          expected[static_cast<std::size_t>(i * 29 + r)] +=
+              a[static_cast<std::size_t>((i * 11 + j) * 13 + k)] *
+              b[static_cast<std::size_t>(j * 29 + r)] * c[static_cast<std::size_t>(k * 29 + r)];
+  for (const char* schedule :
+       {"loop j 4; pack in1*in2; loop i 10; loop r 16; loop i 5; tile r vec 16, i unroll 5, "
+        "j reduce, k reduce",
+        "loop k 5; pack in2*in1; pack in0; loop r 16; loop i 6; tile r vec 16, i unroll 6, "
+        "j reduce, k reduce",
+        "loop i 16; pack in1*in2; loop r 6; tile i vec 16, r unroll 6, j reduce, k reduce"}) {
+    CompileOptions options;
+    options.schedule = schedule;
+    std::vector<float> out(37 * 29);
+    const Kernel kernel = engine.compile("ijk,jr,kr->ir", layouts, options);
+    ASSERT_EQ(kernel(out.data(), a.data(), b.data(), c.data()), Status::ok);
+    EXPECT_EQ(out, expected) << schedule;
+  }
+  // Nothing is left to be kept between steps.
+  const std::vector<Layout> large{Layout::row_major(DType::f32, {128, 64, 64}),
+                                  Layout::row_major(DType::f32, {64, 32}),
+                                  Layout::row_major(DType::f32, {64, 32})};
+  EXPECT_EQ(engine.compile("ijk,jr,kr->ir", large).workspace_bytes(), 0);
+  CompileOptions twice;
+  twice.schedule = "pack in1*in1; loop i 1; tile r vec 16, j reduce, k reduce";
+  EXPECT_FALSE(engine.try_compile("ijk,jr,kr->ir", layouts, twice));
+}
+
 TEST(Engine, LargeShapesArePrebuilt) {
   Engine engine(Target::host(), {.cache_directory = ""});
   const std::vector<Layout> layouts(2, Layout::row_major(DType::f32, {512, 512}));
