@@ -24,6 +24,11 @@ void stop_all() {
 
 }  // namespace
 
+Specializer::Specializer() {
+  std::lock_guard lock(living().mutex);
+  living().all.push_back(this);
+}
+
 Specializer::~Specializer() {
   stop();
   std::lock_guard lock(living().mutex);
@@ -34,13 +39,7 @@ void Specializer::add(std::function<void()> work) {
   std::lock_guard lock(mutex_);
   if (is_stopped_) return;
   work_.push_back(std::move(work));
-  if (!thread_.joinable()) {
-    {
-      std::lock_guard others(living().mutex);
-      living().all.push_back(this);
-    }
-    thread_ = std::thread([this] { run(); });
-  }
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   changed_.notify_all();
 }
 

@@ -34,7 +34,7 @@ struct Call {
 // process exits, is dropped.
 class Specializer {
  public:
-  Specializer() = default;
+  Specializer();
   ~Specializer();
   Specializer(const Specializer&) = delete;
   Specializer& operator=(const Specializer&) = delete;

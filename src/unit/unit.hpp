@@ -110,7 +110,7 @@ class CompiledUnit {
   std::int64_t code_bytes = 0;
 };
 
-// Who turns units into code: compiles, finds in memory, or (later) loads from disk. Thread-safe.
+// Who turns units into code. Thread-safe.
 class UnitProvider {
  public:
   virtual ~UnitProvider() = default;

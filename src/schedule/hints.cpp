@@ -1,0 +1,137 @@
+#include "schedule/hints.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace einjit {
+namespace {
+
+constexpr double kStreamCaches = 3;        // an output of so many L2s is written past the caches
+constexpr std::int64_t kMostRows = 1024;   // that one loop goes along
+constexpr std::int64_t kMostReads = 2;     // of what is asked for ahead
+constexpr std::int64_t kLinesAhead = 16;   // of a row
+constexpr std::int64_t kRowsFollowed = 1;  // by the hardware, without being asked
+constexpr std::int64_t kLinesFollowed = 12;
+
+class Hints {
+ public:
+  Hints(Schedule& schedule, const Contraction& c, const Target& target, const RegisterTile& tile)
+      : schedule_(schedule), c_(c), target_(target), tile_(tile), length_(c.extents) {
+    for (const auto& item : schedule.outer)
+      if (const auto* loop = std::get_if<LoopSpec>(&item))
+        length_[loop->label] = std::min(length_[loop->label], loop->step);
+  }
+
+  void run() {
+    choose_stores();
+    ask_ahead();
+  }
+
+ private:
+  // Outputs written once and larger than the caches go past them; those that tiles come back to are
+  // asked for ahead.
+  void choose_stores() {
+    const double out_bytes = element_count(c_, c_.out) * static_cast<double>(size_of(c_.dtype));
+    if (out_bytes > static_cast<double>(target_.l2_bytes) * kStreamCaches) {
+      schedule_.store = Store::streaming;
+      if (check(schedule_, c_)) return;
+      schedule_.store = Store::cached;
+    }
+    if (tile_.packed && out_bytes > static_cast<double>(target_.l1_bytes))
+      schedule_.prefetch = Prefetch::output;
+  }
+
+  // Rows of an operand that a tile reads side by side.
+  std::int64_t rows_in_tile(const Access& a) const {
+    std::int64_t rows = 1;
+    for (Label l : {tile_.unroll, tile_.unroll2})
+      if (l >= 0 && a.strides[l] != 0) rows *= tile_step(l);
+    return tile_.vec >= 0 && std::abs(a.strides[tile_.vec]) > 1 ? rows * tile_.vec_length : rows;
+  }
+
+  // A row along which the tile or a loop goes the hardware follows better alone. A tile
+  // that sums across rows must read a good piece of each.
+  bool is_followed(const Access& a) const {
+    if (rows_in_tile(a) > kRowsFollowed) return false;
+    bool goes_across = false;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      goes_across |= c_.is_reduced(l) && l != tile_.vec && a.strides[l] != 0;
+    return !goes_across || tile_.vec_length >= kLinesFollowed * line_items();
+  }
+
+  // Inputs that stream from memory through tiles of several rows: a prefetcher of the hardware
+  // loses them at every page.
+  void ask_ahead() {
+    for (std::size_t k = 0; k < c_.in.size(); ++k) {
+      const Access& a = c_.in[k];
+      const bool in_vectors = tile_.vec >= 0 && a.strides[tile_.vec] != 0;
+      if (is_packed(k) || !in_vectors || !streams_once(a)) continue;
+      if (is_followed(a)) continue;
+      for (Label l = 0; l < c_.label_count(); ++l)
+        if (a.strides[l] == 1 && c_.extents[l] >= 4 * kLinesAhead * line_items())
+          schedule_.ahead.push_back({static_cast<int>(k), l, lines_ahead(a, l) * line_items()});
+    }
+  }
+
+  // All rows of a tile together stay a small part of L2.
+  std::int64_t lines_ahead(const Access& a, Label along) const {
+    // Inside the last loop along the rows all other ranges are gone through, unless that is so much
+    // that the tile alone goes along them.
+    std::vector<std::int64_t> length = c_.extents, inside = length_;
+    auto rows = [&](const std::vector<std::int64_t>& of) {
+      std::int64_t count = 1;
+      for (Label l = 0; l < c_.label_count(); ++l)
+        if (a.strides[l] != 0 && l != along) count *= of[l];
+      return count;
+    };
+    for (const auto& item : schedule_.outer)
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        length[loop->label] = std::min(length[loop->label], loop->step);
+        if (loop->label == along && rows(length) <= kMostRows) inside = length;
+      }
+    const std::int64_t most = target_.l2_bytes / 32 / target_.line_bytes / rows(inside);
+    const std::int64_t tile =
+        std::max<std::int64_t>(2 * std::min(tile_step(along), length_[along]) / line_items(), 2);
+    return std::clamp(most, std::min(tile, kLinesAhead), kLinesAhead);
+  }
+
+  std::int64_t line_items() const { return target_.line_bytes / size_of(c_.dtype); }
+  bool is_packed(std::size_t k) const { return tile_.packed >> k & 1; }
+  std::int64_t tile_step(Label l) const {
+    return l == tile_.vec       ? tile_.vec_length
+           : l == tile_.unroll  ? tile_.unroll_length
+           : l == tile_.unroll2 ? tile_.unroll2_length
+                                : 1;
+  }
+
+  // Larger than the caches, and loops come back to it hardly ever.
+  bool streams_once(const Access& a) const {
+    if (element_count(c_, a) * static_cast<double>(size_of(c_.dtype)) <
+        static_cast<double>(target_.l2_bytes) * kStreamCaches)
+      return false;
+    std::vector<std::int64_t> length = c_.extents;
+    std::int64_t times = 1;
+    for (const auto& item : schedule_.outer)
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        if (a.strides[loop->label] == 0)
+          times *= (length[loop->label] + loop->step - 1) / loop->step;
+        length[loop->label] = std::min(length[loop->label], loop->step);
+      }
+    return times <= kMostReads;
+  }
+
+  Schedule& schedule_;
+  const Contraction& c_;
+  const Target& target_;
+  const RegisterTile& tile_;
+  std::vector<std::int64_t> length_;  // of each label inside all loops
+};
+
+}  // namespace
+
+void add_hints(Schedule& schedule, const Contraction& contraction, const Target& target,
+               const RegisterTile& tile) {
+  Hints(schedule, contraction, target, tile).run();
+}
+
+}  // namespace einjit

@@ -1,0 +1,13 @@
+// How memory is to be treated: what is written past the caches, and what is asked for ahead.
+#pragma once
+
+#include "cost/tile_cost.hpp"
+#include "schedule/schedule.hpp"
+
+namespace einjit {
+
+// For a schedule whose loops and tile are complete.
+void add_hints(Schedule& schedule, const Contraction& contraction, const Target& target,
+               const RegisterTile& tile);
+
+}  // namespace einjit
