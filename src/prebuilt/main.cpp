@@ -75,7 +75,7 @@ class Collector {
   }
 
  private:
-  static constexpr int kFewSamples = 12;
+  static constexpr int kFewSamples = 8;
   struct Wanted {
     Unit unit;
     int samples = 0;
