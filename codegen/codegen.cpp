@@ -4,6 +4,7 @@
 #include <llvm/IR/LLVMContext.h>
 #include <llvm/IR/Verifier.h>
 
+#include <cstring>
 #include <mutex>
 #include <stdexcept>
 #include <vector>
@@ -81,6 +82,7 @@ class LlvmCodegen final : public Codegen {
 }  // namespace einjit
 
 extern "C" __attribute__((visibility("default"))) einjit::Codegen* einjit_open_codegen(
-    const einjit::Target& target) {
-  return new einjit::LlvmCodegen(target);
+    const einjit::Target* target, const char* build_id) {
+  if (std::strcmp(build_id, EINJIT_BUILD_ID) != 0) return nullptr;
+  return new einjit::LlvmCodegen(*target);
 }

@@ -279,7 +279,12 @@ class DriverEmitter {
     builder_.CreateStore(builder_.CreateAdd(at, number(variant.lines_ahead)), ahead_at_);
   }
 
-  llvm::Value* constant(llvm::Constant* data) {
+  template <class Int>
+  Value* constant(const std::vector<Int>& values) {
+    using Element = std::make_unsigned_t<Int>;
+    auto* data = llvm::ConstantDataArray::get(
+        context_,
+        llvm::ArrayRef<Element>(reinterpret_cast<const Element*>(values.data()), values.size()));
     auto* global = new llvm::GlobalVariable(module_, data->getType(), true,
                                             llvm::GlobalValue::PrivateLinkage, data);
     global->setUnnamedAddr(llvm::GlobalValue::UnnamedAddr::Global);
@@ -289,22 +294,12 @@ class DriverEmitter {
   Value* slots_of(const PlanCall::Variant& variant) {
     if (variant.slots.empty()) return llvm::ConstantPointerNull::get(pointer_);
     Value*& made = slots_[variant.slots];
-    if (!made)
-      made = constant(llvm::ConstantDataArray::get(
-          context_,
-          llvm::ArrayRef<std::uint64_t>(
-              reinterpret_cast<const std::uint64_t*>(variant.slots.data()), variant.slots.size())));
-    return made;
+    return made ? made : made = constant(variant.slots);
   }
 
   Value* offsets_of(const PlanAhead& ahead) {
     Value*& made = lists_[&ahead];
-    if (!made)
-      made = constant(llvm::ConstantDataArray::get(
-          context_,
-          llvm::ArrayRef<std::uint32_t>(
-              reinterpret_cast<const std::uint32_t*>(ahead.offsets.data()), ahead.offsets.size())));
-    return made;
+    return made ? made : made = constant(ahead.offsets);
   }
 
   // Equal units are one function of the module.

@@ -100,7 +100,8 @@ def main():
                 check(einjit, target, compiler, runner, case, dtype)
                 count += 1
         # A mistake leaves no file behind, and what is not C is refused.
-        for wrong in (["ij,jk->ik", "--shape", "2x3,4x5"], ["ij->i", "--shape", "2x3", "--name", "2x"]):
+        for wrong in (["ij,jk->ik", "--shape", "2x3,4x5"], ["ij->i", "--shape", "2x3", "--name", "2x"],
+                      ["ij->i", "--shape", "2x3", "--name", "for"]):
             done = subprocess.run([einjit, "compile", *wrong, "-o", "wrong.o"], capture_output=True)
             assert done.returncode == 1 and not os.path.exists("wrong.o")
     print(f"{count} kernels for {target}: right")

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "load/object_loader.hpp"
+#include "load/prebuilt.hpp"
 #include "unit/codegen.hpp"
 
 namespace einjit {
@@ -95,6 +96,26 @@ TEST(ObjectLoader, RefusesOtherSymbolsAndFiles) {
   EXPECT_THROW(load_object(tiny_object(), "other", memory), std::runtime_error);
   EXPECT_THROW(load_object("", kUnitSymbol, memory), std::runtime_error);
   EXPECT_THROW(load_object(std::string(5000, 'x'), kUnitSymbol, memory), std::runtime_error);
+}
+
+TEST(PrebuiltUnits, AreFoundByTheirWholeKey) {
+  alignas(64) static const char code[256] = {};
+  std::vector<PrebuiltUnits::Unit> units;
+  for (std::uint64_t u = 0; u < 100; ++u) units.push_back({"unit " + std::to_string(u * 7), u});
+  const std::string made = PrebuiltUnits::make_index(units, "me");
+  std::vector<std::max_align_t> aligned(made.size() / sizeof(std::max_align_t) + 1);
+  std::memcpy(aligned.data(), made.data(), made.size());
+  const std::span<const char> index(reinterpret_cast<const char*>(aligned.data()), made.size());
+  const PrebuiltUnits found(index, code, "me");
+  EXPECT_EQ(found.size(), 100u);
+  for (const PrebuiltUnits::Unit& unit : units)
+    EXPECT_EQ(reinterpret_cast<const char*>(found.find(unit.key)), code + unit.code_at);
+  EXPECT_EQ(found.find("unit 1"), nullptr);
+  EXPECT_EQ(found.find("unit"), nullptr);
+  // Of another build, of none, or cut short.
+  EXPECT_EQ(PrebuiltUnits(index, code, "you").size(), 0u);
+  EXPECT_EQ(PrebuiltUnits({}, code, "me").find("unit 7"), nullptr);
+  EXPECT_EQ(PrebuiltUnits(index.first(200), code, "me").size(), 0u);
 }
 
 // Loading is all that is tried: what a damaged object computes is the checksum's business.

@@ -1,6 +1,9 @@
 // naive == interpreted loop IR == JIT, on random expressions and layouts.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
+
 #include "einjit/einjit.hpp"
 #include "support/evaluate.hpp"
 
@@ -52,6 +55,53 @@ std::string check_all(const RandomCase& c) {
                                                     : Specialization::always;
   if (wrong.empty()) wrong = check_jit(c, data, expected, which, specialization);
   return wrong;
+}
+
+int tried = 0, replayed = 0;  // dynamic kernels, and those that needed no code of their own
+
+// A kernel compiled for row-major arrays of other extents of some labels, at the case's layouts.
+std::string check_dynamic(const RandomCase& c) {
+  const CaseData data = make_data(c);
+  const std::vector<double> expected = expected_buffer(c, data);
+  TypedData arrays = typed(c, data);
+  RandomCase typical = c;
+  std::vector<std::string> labels;
+  for (auto& [label, extent] : typical.extents) {
+    // Digits are ellipsis axes, and letters that every operand broadcasts have no extent of theirs.
+    bool is_free = std::isalpha(static_cast<unsigned char>(label)) != 0;
+    for (std::size_t k = 0; k < c.terms.size(); ++k)
+      for (std::size_t a = 0; a < c.terms[k].size(); ++a)
+        is_free &= c.terms[k][a] != label || !c.is_one[k][a];
+    if (!is_free || (c.seed + static_cast<std::uint64_t>(label)) % 2) continue;
+    labels.emplace_back(1, label);
+    extent = 2 + static_cast<std::int64_t>((c.seed / 7 + static_cast<std::uint64_t>(label)) % 40);
+  }
+  if (labels.empty()) return {};
+  if (std::ranges::any_of(typical.extents, [](const auto& e) { return e.second == 0; })) return {};
+  std::vector<Layout> layouts;
+  for (std::size_t k = 0; k < c.terms.size(); ++k)
+    layouts.push_back(Layout::row_major(c.dtype, typical.operand_extents(k)));
+  CompileOptions options;
+  if (c.scaled) options.scaling = Scaling::alpha_beta;
+  const auto dynamic = engine(static_cast<int>(c.seed % 2))
+                           .try_compile_dynamic(c.expression(), labels, layouts, options);
+  if (!dynamic) return dynamic.error().render();
+  const Result<Kernel> kernel = dynamic->try_at(data.layouts, data.output);
+  if (!kernel) return kernel.error().render();
+  ++tried;
+  replayed += dynamic->compiled_count() == 0;
+  if (kernel->run(arrays.pointers.data(), {data.alpha, data.beta}) != Status::ok)
+    return "out of memory";
+  return difference(c, arrays, expected, "dynamic kernel");
+}
+
+TEST(RandomJit, DynamicExtents) {
+  const char* given = std::getenv("EINJIT_CASES");
+  const int count = given ? std::atoi(given) / 10 : 500;
+  EXPECT_EQ(run_random_cases(count, check_dynamic), count);
+  // The others are broadcasts, empty, or strided as nothing row-major is.
+  EXPECT_GT(replayed * 4, tried) << replayed << " of " << tried;
+  std::printf("%d of %d cases with dynamic labels ran on their code\n", replayed, tried);
 }
 
 TEST(RandomJit, NaiveEqualsInterpreterEqualsJit) {

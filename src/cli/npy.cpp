@@ -1,10 +1,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +10,7 @@
 #include <sstream>
 
 #include "cli/tensor.hpp"
+#include "cli/write_file.hpp"
 
 namespace einjit {
 namespace {
@@ -118,30 +117,11 @@ Result<void> save_npy(const std::string& path, const Tensor& tensor) {
                   tensor.dtype() == DType::f32 ? "<f4" : "<f8",
                   fmt::join(dense.layout.extents, ", "), dense.layout.rank() == 1 ? "," : "");
   header += std::string(63 - (header.size() + 10) % 64, ' ') + '\n';
-  // A link's target is replaced, not the link; what is no regular file (a device, a pipe) is
-  // written.
-  std::error_code error;
-  const std::filesystem::path real = std::filesystem::weakly_canonical(path, error);
-  const std::string target = error ? path : real.string();
-  const bool is_special =
-      std::filesystem::exists(target, error) && !std::filesystem::is_regular_file(target, error);
-  const std::string temporary = is_special ? target : fmt::format("{}.{}.tmp", target, getpid());
-  auto fail = [&](std::string_view what) {
-    const std::string why = std::strerror(errno);
-    if (!is_special) std::remove(temporary.c_str());
-    return std::unexpected(Diagnostic{fmt::format("{}: cannot {}: {}", path, what, why)});
-  };
-  std::ofstream file(temporary, std::ios::binary);
-  if (!file) return fail("create it");
-  file.write(kMagic, 6).put(1).put(0);
-  file.put(static_cast<char>(header.size() & 0xff)).put(static_cast<char>(header.size() >> 8));
-  file << header;
-  file.write(static_cast<const char*>(dense.data()),
-             dense.layout.element_count() * size_of(dense.dtype()));
-  file.close();
-  if (!file) return fail("write it");
-  if (!is_special && std::rename(temporary.c_str(), target.c_str()) != 0) return fail("rename it");
-  return {};
+  std::string head(kMagic, 6);
+  head += {1, 0, static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};
+  const auto bytes =
+      static_cast<std::size_t>(dense.layout.element_count() * size_of(dense.dtype()));
+  return write_file(path, {head, header, {static_cast<const char*>(dense.data()), bytes}});
 }
 
 }  // namespace einjit

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 
 #include "engine/pipeline.hpp"
@@ -12,7 +13,17 @@
 namespace einjit {
 namespace {
 
+// C17's and C++'s that a short name is likely to meet.
+constexpr std::string_view kKeywords[] = {
+    "auto",     "break",   "bool",     "case",     "char",     "class",    "const",
+    "continue", "default", "delete",   "do",       "double",   "else",     "enum",
+    "extern",   "float",   "for",      "friend",   "goto",     "if",       "inline",
+    "int",      "long",    "new",      "operator", "register", "return",   "short",
+    "signed",   "sizeof",  "static",   "struct",   "switch",   "template", "this",
+    "typedef",  "union",   "unsigned", "using",    "void",     "volatile", "while"};
+
 bool is_c_name(const std::string& name) {
+  if (std::ranges::find(kKeywords, name) != std::end(kKeywords)) return false;
   if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0]))) return false;
   for (char c : name)
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_') return false;

@@ -165,14 +165,19 @@ struct Engine::Impl {
     const Contraction whole = canonical(bound.contraction);
     if (executables.find(whole.key() + '\n' + options_key(options, whole))) return std::nullopt;
     try {
-      auto made = build_executable(whole, target, shared, ready, nullptr);
-      if (!made) return std::nullopt;
       auto state = std::make_shared<KernelState>();
-      state->executable = *made;
+      state->executable =
+          executables.get(whole.key() + '\n' + options_key(shared, whole) + " ready", [&] {
+            auto made = build_executable(whole, target, shared, ready, nullptr);
+            if (!made) throw Failure{made.error()};
+            return *made;
+          });
       state->inputs.assign(inputs.begin(), inputs.end());
       state->output = output_layout(bound, options);
       return Kernel(std::move(state));
     } catch (const NeedsCodegen&) {
+      return std::nullopt;
+    } catch (const Failure&) {  // said again, with its text, by whoever compiles it
       return std::nullopt;
     }
   }

@@ -49,7 +49,9 @@ OpenCodegen find() {
 
 std::unique_ptr<Codegen> open_codegen(const Target& target) {
   static const OpenCodegen open = find();  // an exception leaves it to be tried again
-  return std::unique_ptr<Codegen>(open(target));
+  if (Codegen* codegen = open(&target, EINJIT_BUILD_ID)) return std::unique_ptr<Codegen>(codegen);
+  throw std::runtime_error(
+      fmt::format("{} is of another build of einjit than this program", kLibrary));
 }
 
 }  // namespace einjit

@@ -18,7 +18,7 @@ namespace einjit {
 class PrebuiltUnits {
  public:
   PrebuiltUnits() = default;
-  // Both must outlive it; on a cache line. A damaged index has no units.
+  // Both must outlive it; on a cache line. One of another build has no units.
   PrebuiltUnits(std::span<const char> index, const char* code, std::string_view identity);
 
   // Null if the unit is not there.

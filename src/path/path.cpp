@@ -208,7 +208,7 @@ class PathPlanner {
     const bool can_fuse = alive_.size() <= kMostFused;
     double fused = can_fuse ? seconds(contraction_of(alive_, true)) : 0;
     // Two of the last three operands can be multiplied while they are packed for the third.
-    if (const double multiplied = seconds_of_product(order); multiplied > 0 && alive_.size() == 3)
+    if (const double multiplied = seconds_of_product(order); multiplied > 0)
       fused = std::min(fused, multiplied);
     if (!summed_some) program_.fused_seconds = fused;
     if (can_fuse && fused <= pairwise) return;

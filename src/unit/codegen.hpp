@@ -26,8 +26,8 @@ class Codegen {
   virtual std::string kernel_object(const KernelSource& source) const = 0;
 };
 
-// What the shared library exports.
+// What the shared library exports. Null if it is of another build: its types may be others.
 inline constexpr const char* kOpenCodegen = "einjit_open_codegen";
-using OpenCodegen = Codegen* (*)(const Target& target);
+using OpenCodegen = Codegen* (*)(const Target* target, const char* build_id);
 
 }  // namespace einjit
