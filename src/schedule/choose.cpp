@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <optional>
 
 #include "schedule/build.hpp"
@@ -12,7 +11,8 @@
 namespace einjit {
 namespace {
 
-constexpr double kIdle = 0.05;        // of idle threads' time: one thread does not care
+constexpr double kIdle = 0.05;  // of idle threads' time: one thread does not care
+constexpr std::int64_t kMostElements = std::int64_t{1} << 48;  // of a product of two inputs
 constexpr double kPieceCycles = 500;  // to start a parallel piece, and to order its stores
 
 bool copies_from_memory(const Contraction& c, const Target& target, const RegisterTile& tile) {
@@ -89,7 +89,8 @@ struct Product {
   Contraction contraction;  // in0 is `other`, in1 the product
 };
 
-Product product_of(const Contraction& c, int a, int b) {
+// Nothing if no machine has room for it.
+std::optional<Product> product_of(const Contraction& c, int a, int b) {
   Product product{a, b, 3 - a - b, c};
   auto stride = [&](Label l) {
     return std::max(std::abs(c.in[a].strides[l]), std::abs(c.in[b].strides[l]));
@@ -102,7 +103,8 @@ Product product_of(const Contraction& c, int a, int b) {
   std::int64_t elements = 1;
   for (Label l : labels) {
     access.strides[l] = elements;
-    elements *= c.extents[l];
+    if (__builtin_mul_overflow(elements, c.extents[l], &elements) || elements > kMostElements)
+      return std::nullopt;
   }
   product.contraction.in = {c.in[product.other], std::move(access)};
   return product;
@@ -134,10 +136,11 @@ void for_each_schedule(const Contraction& c, const Target& target, const Keep& k
   });
   if (c.in.size() != 3 || c.sum_is_empty() || c.point_count() == 0) return;
   for (auto [a, b] : {std::pair{0, 1}, {0, 2}, {1, 2}}) {
-    const Product product = product_of(c, a, b);
-    for_each_candidate(product.contraction, target,
+    const std::optional<Product> product = product_of(c, a, b);
+    if (!product) continue;
+    for_each_candidate(product->contraction, target,
                        [&](Schedule schedule, const RegisterTile& tile, double cycles) {
-                         auto made = with_product(std::move(schedule), product);
+                         auto made = with_product(std::move(schedule), *product);
                          if (made && cycles < limit) limit = keep(std::move(*made), tile, cycles);
                          return limit;
                        });
