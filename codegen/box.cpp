@@ -154,6 +154,19 @@ int Box::transposed_var(const UnitRef& ref, const Piece& piece) const {
   return -1;
 }
 
+int Box::joined_var(const UnitRef& ref) const {
+  if (vec_var_ < 0 || ref.padded) return -1;
+  const auto vec = static_cast<std::size_t>(vec_var_);
+  if (!ref.var_strides[vec].is(1) || unit_.vars[vec].is_reduced ||
+      unit_.vars[vec].active_slot >= 0 || lengths[vec] % lanes_ == 0)
+    return -1;
+  for (std::size_t v = 0; v < unit_.vars.size(); ++v)
+    if (v != vec && !unit_.vars[v].is_reduced && lengths[v] > 1 &&
+        ref.var_strides[v].is(lengths[vec]))
+      return static_cast<int>(v);
+  return -1;
+}
+
 // Loads the block of `point` along var: rows contiguous in var, one per lane of the piece.
 void Box::load_transposed(int input, const Point& point, int var) {
   const UnitRef& ref = unit_.in[static_cast<std::size_t>(input)];

@@ -59,6 +59,10 @@ class Box {
   // the one to transpose with; -1 if none.
   int transposed_var(const UnitRef& ref, const Piece& piece) const;
 
+  // A variable along which whole runs of the vec variable lie end to end in the operand, if those
+  // are not whole vectors: the one to join with; -1 if none.
+  int joined_var(const UnitRef& ref) const;
+
   // Values loaded between push and pop are forgotten at pop. A value is kept in the scope given by
   // set_scope_of_input, or the innermost.
   void push_scope() { scopes_.emplace_back(); }

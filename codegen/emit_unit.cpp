@@ -323,6 +323,10 @@ class TileEmitter {
   void store(Values sums) {
     const bool lanes_added = vec_is_reduced();
     sums = total(std::move(sums));
+    if (const int var = lanes_added ? -1 : box_.joined_var(unit_.out); var >= 0) {
+      store_joined(var, sums);
+      return output_.flush();
+    }
     for (std::size_t p = 0; p < pieces_.size(); ++p) {
       const int var = lanes_added ? -1 : box_.transposed_var(unit_.out, pieces_[p]);
       if (var >= 0)
@@ -332,6 +336,18 @@ class TileEmitter {
           output_.put({pieces_[p], points_[u]}, sum_at(sums, 0, u, p));
     }
     output_.flush();
+  }
+
+  // Stores all pieces of all points, runs of them along `var` end to end.
+  void store_joined(int var, Values& sums) {
+    std::map<std::vector<std::int64_t>, Values> runs;  // by first point
+    for (std::size_t u = 0; u < points_.size(); ++u) {
+      std::vector<std::int64_t> first = points_[u];
+      first[var] = 0;
+      for (std::size_t p = 0; p < pieces_.size(); ++p) runs[first].push_back(sum_at(sums, 0, u, p));
+    }
+    for (const auto& [first, values] : runs)
+      output_.put_joined({pieces_.front(), first}, pieces_, values);
   }
 
   // Stores piece p of all points, in blocks along `var`.

@@ -2,6 +2,7 @@
 
 #include <llvm/IR/Intrinsics.h>
 
+#include "join.hpp"
 #include "transpose.hpp"
 
 namespace einjit {
@@ -39,6 +40,22 @@ void Output::put_transposed(const Point& first, const Values& sums) {
   for (int r = 0; r < piece.active; ++r)
     add({rows[static_cast<std::size_t>(r)], box_.address(0, unit_.out, first.at, piece.offset + r),
          row, box_.mask_of_row(row, piece, r), false});
+}
+
+void Output::put_joined(const Point& first, const std::vector<Piece>& pieces, const Values& sums) {
+  std::vector<Part> parts;
+  std::int64_t length = 0;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    parts.push_back({sums[i], pieces[i % pieces.size()].active});
+    length += parts.back().active;
+  }
+  llvm::Value* begin = box_.address(0, unit_.out, first.at, pieces.front().offset);
+  const std::vector<Piece> whole = cut_into_pieces(length, lanes_);
+  if (results_.size() + whole.size() > kMostWaiting) flush();
+  const Values vectors = emit_join(frame_.builder(), parts, lanes_);
+  for (std::size_t p = 0; p < whole.size(); ++p)
+    add({low_lanes(frame_.builder(), vectors[p], whole[p].width),
+         frame_.advance(begin, Size{1}, whole[p].offset), whole[p], box_.mask_of(whole[p]), false});
 }
 
 void Output::add(Result result) {

@@ -148,6 +148,53 @@ TEST(Schedules, LastVectorsAreMasked) {
     }
 }
 
+// Runs that are no whole vectors and lie end to end in the output: stored as one, with tails,
+// scaled, past the caches, on odd addresses.
+TEST(Schedules, ShortRunsAreJoined) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  for (std::int64_t run : {2, 3, 5, 7, 12, 23})
+    for (Specialization specialization : {Specialization::always, Specialization::never})
+      for (const char* schedule : {"loop k 1; loop j 16; tile l vec 32, j unroll 16",
+                                   "loop j 16; loop k 1; stream out; tile l vec 32, j unroll 16",
+                                   "loop j 5; loop k 1; tile l vec 32, j unroll 5"}) {
+        constexpr std::int64_t kJ = 37, kK = 16;
+        const std::vector<Layout> layouts{Layout::row_major(DType::f32, {kJ, kK, run}),
+                                          Layout::row_major(DType::f32, {kK})};
+        CompileOptions options;
+        options.schedule = schedule;
+        options.specialization = specialization;
+        const bool is_streamed = options.schedule.find("stream") != std::string::npos;
+        // Rows of whole lines only may be streamed.
+        if (is_streamed)
+          options.output =
+              Layout{DType::f32, {kK, kJ, run}, {kJ * run + 64 - kJ * run % 16, run, 1}};
+        options.scaling = is_streamed ? Scaling::none : Scaling::alpha_beta;
+        const auto kernel = engine.try_compile("jkl,k->kjl", layouts, options);
+        ASSERT_TRUE(kernel) << kernel.error().message << schedule;
+        const std::int64_t row = kernel->output().strides[0];
+        const auto a = ramp<float>(kJ * kK * run, 7), b = ramp<float>(kK, 5);
+        for (std::size_t shift : {0, 1}) {
+          std::vector<float> memory(static_cast<std::size_t>(kK * row) + 32, 2);
+          float* out = memory.data();
+          while (reinterpret_cast<std::uintptr_t>(out) % 64 != 0) ++out;
+          out += shift;
+          void* const operands[] = {out, const_cast<float*>(a.data()),
+                                    const_cast<float*>(b.data())};
+          ASSERT_EQ(kernel->run(operands, is_streamed ? Scale{} : Scale{3, -1}), Status::ok);
+          for (std::int64_t k = 0; k < kK; ++k)
+            for (std::int64_t n = 0; n < row; ++n) {
+              const std::int64_t j = n / run, l = n % run;
+              const float product = n >= kJ * run
+                                        ? 0
+                                        : a[static_cast<std::size_t>((j * kK + k) * run + l)] *
+                                              b[static_cast<std::size_t>(k)];
+              const float expected = n >= kJ * run ? 2 : is_streamed ? product : 3 * product - 2;
+              ASSERT_EQ(out[k * row + n], expected) << schedule << " run " << run << " at " << n;
+            }
+        }
+      }
+}
+
 // Products of inputs made while they are packed: given, with tails everywhere, and chosen.
 TEST(Schedules, ProductsArePacked) {
   Engine engine(Target::host(), {.cache_directory = ""});

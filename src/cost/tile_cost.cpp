@@ -17,6 +17,8 @@ constexpr double kInFlight = 128;      // multiply-adds that a core looks ahead
 constexpr double kLoopOverhead = 1.0;  // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;  // pointers, first loads, loop entry
 constexpr double kSplitLines = 1.5;
+constexpr double kJoin = 1.0;           // a shuffle for each vector that is put behind another
+constexpr double kSplitStores = 5.0;    // of vectors that lie across lines
 constexpr double kRowOverhead = 5.0;    // of a row of the sum, if there are several
 constexpr double kRowStart = 1.5;       // of a row read once, by every tile that goes across it
 constexpr double kPackPerVector = 5.0;  // load, store and their misses, contiguous
@@ -153,6 +155,8 @@ struct TileCost {
       value = each * (2 * shuffles + 2);
     else if (tile.vec < 0)
       value = each;
+    else if (is_joined())
+      value = each * vectors() * kJoin + joined_stores(each);
     else if (c.out.strides[tile.vec] == 1)
       value = each * vectors() / target.loads_per_cycle;
     else if (is_transposable(c.out))
@@ -160,6 +164,18 @@ struct TileCost {
     else
       value = each * vectors() * lanes * kScatterPerLane;
     return c.beta == Beta::zero ? value : 1.5 * value;
+  }
+
+  // Whether runs of the vec label that are not whole vectors lie end to end along an unrolled one.
+  bool is_joined() const {
+    const std::int64_t run = c.extents[tile.vec];
+    if (c.out.strides[tile.vec] != 1 || tile.vec_length < run) return false;
+    return run % target.lanes(c.dtype) != 0 && (c.out.strides[std::max(tile.unroll, 0)] == run ||
+                                                c.out.strides[std::max(tile.unroll2, 0)] == run);
+  }
+  double joined_stores(double each) const {
+    const double full = each * extent(c, tile.vec) / lanes;
+    return std::ceil(full) * (std::floor(full) == full ? 1 : kSplitStores) / target.loads_per_cycle;
   }
 
   double packing() const {

@@ -111,6 +111,18 @@ class Builder {
     }
   }
 
+  // Whether runs of the vec variable lie end to end in the output along the other one, without
+  // being whole vectors: how they are joined depends on their length.
+  bool is_joined(const Variable& other) const {
+    const auto vec = std::ranges::find(variables_, Role::vec, [](const Variable& variable) {
+      return variable.is_reduced ? Role::reduce : variable.var.role;
+    });
+    if (vec == variables_.end() || refs_[0]->buffer != 0) return false;
+    const std::vector<Stride>& strides = refs_[0]->strides;
+    return strides[vec->var.label].inner == 1 && vec->length % nest_.lanes != 0 &&
+           other.var.role == Role::unroll && strides[other.var.label].inner == vec->length;
+  }
+
   UnitVar unit_var(const Variable& variable) {
     UnitVar made;
     made.role = variable.var.role;
@@ -119,7 +131,8 @@ class Builder {
     // One unit for every length of a last vector; tiles narrower than a vector are of few lengths.
     const std::int64_t lanes = nest_.lanes;
     if (shape_ == UnitShape::argument && made.role == Role::vec && !made.is_reduced &&
-        variable.var.factor >= lanes && made.length % lanes != 0) {
+        variable.var.factor >= lanes && made.length % lanes != 0 &&
+        std::ranges::none_of(variables_, [&](const Variable& v) { return is_joined(v); })) {
       made.active_slot = argument(made.length % lanes).slot;
       made.length = (made.length + lanes - 1) / lanes * lanes;
     }
@@ -182,7 +195,8 @@ class Builder {
     }
     for (std::size_t v = 0; v < variables_.size(); ++v) {
       const std::int64_t stride = stride_of(ref, v);
-      const bool fixed = stride == 0 || stride == 1 || (made.padded && stride <= kPanelStride);
+      const bool fixed = stride == 0 || stride == 1 || (made.padded && stride <= kPanelStride) ||
+                         (&ref == refs_[0] && is_joined(variables_[v]));
       // A sliding window's step and its positions are one size.
       const auto same = std::ranges::find_if(made.var_strides, [&](const Size& size) {
         const auto w = static_cast<std::size_t>(&size - made.var_strides.data());

@@ -149,15 +149,29 @@ class Checker {
     // Every vector stored must lie as the output does: whole lines between positions.
     constexpr std::int64_t kLine = 64;
     for (Label l = 0; l < c_.label_count(); ++l)
-      if (c_.out.strides[l] != 1 && c_.out.strides[l] * size_of(c_.dtype) % kLine != 0)
+      if (c_.out.strides[l] != 1 && c_.out.strides[l] * size_of(c_.dtype) % kLine != 0 &&
+          !is_joined(l))
         return fail(fmt::format("'stream out' needs strides of whole cache lines, '{}' has {}",
                                 name(l), c_.out.strides[l]));
     for (const auto& item : schedule_.outer)
       if (const auto* loop = std::get_if<LoopSpec>(&item))
-        if (c_.out.strides[loop->label] == 1 && loop->step * size_of(c_.dtype) % kLine != 0)
+        if ((c_.out.strides[loop->label] == 1 || is_joined(loop->label)) &&
+            loop->step * c_.out.strides[loop->label] * size_of(c_.dtype) % kLine != 0)
           return fail(fmt::format("'stream out' needs steps of whole cache lines along '{}'",
                                   name(loop->label)));
     return {};
+  }
+
+  // Whether whole runs of the vec label lie end to end along the label in the tile: they are stored
+  // as one.
+  bool is_joined(Label l) const {
+    const TileVar* var = tile_var(l);
+    if (!var || var->role != Role::unroll || c_.is_reduced(l)) return false;
+    return std::ranges::any_of(schedule_.tile, [&](const TileVar& vec) {
+      return vec.role == Role::vec && c_.out.strides[vec.label] == 1 &&
+             length_[vec.label] == c_.extents[vec.label] &&
+             c_.out.strides[l] == c_.extents[vec.label];
+    });
   }
 
   const Schedule& schedule_;

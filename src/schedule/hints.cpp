@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <ranges>
 
 namespace einjit {
 namespace {
@@ -10,6 +11,7 @@ constexpr double kStreamCaches = 3;        // an output of so many L2s is writte
 constexpr std::int64_t kMostRows = 1024;   // that one loop goes along
 constexpr std::int64_t kMostReads = 2;     // of what is asked for ahead
 constexpr std::int64_t kLinesAhead = 16;   // of a row
+constexpr std::int64_t kTilesOfRows = 4;   // end to end, where rows are short
 constexpr std::int64_t kRowsFollowed = 1;  // by the hardware, without being asked
 constexpr std::int64_t kLinesFollowed = 12;
 
@@ -67,10 +69,44 @@ class Hints {
       const bool in_vectors = tile_.vec >= 0 && a.strides[tile_.vec] != 0;
       if (is_packed(k) || !in_vectors || !streams_once(a)) continue;
       if (is_followed(a)) continue;
-      for (Label l = 0; l < c_.label_count(); ++l)
-        if (a.strides[l] == 1 && c_.extents[l] >= 4 * kLinesAhead * line_items())
-          schedule_.ahead.push_back({static_cast<int>(k), l, lines_ahead(a, l) * line_items()});
+      const Label row = label_of_stride(a, 1);
+      if (row < 0) continue;
+      if (c_.extents[row] >= 4 * kLinesAhead * line_items())
+        schedule_.ahead.push_back({static_cast<int>(k), row, lines_ahead(a, row) * line_items()});
+      else if (const Label next = label_across(a); next >= 0)
+        schedule_.ahead.push_back({static_cast<int>(k), next, tile_step(next)});
     }
+  }
+
+  Label label_of_stride(const Access& a, std::int64_t stride) const {
+    const auto found = std::ranges::find(a.strides, stride);
+    return found == a.strides.end() ? -1 : static_cast<Label>(found - a.strides.begin());
+  }
+
+  // The label along which short rows lie end to end, if the tile reads several of them side by side
+  // and to their ends before the next ones: what is asked for has time to come. -1: none.
+  Label label_across(const Access& a) const {
+    std::vector<Label> along;  // a row may be one of several labels
+    std::int64_t run = 1;
+    for (Label next = label_of_stride(a, 1); next >= 0; next = label_of_stride(a, run)) {
+      if (!along.empty() && tile_step(next) > 1)
+        return is_outside(next, along) && c_.extents[next] >= kTilesOfRows * tile_step(next) ? next
+                                                                                             : -1;
+      along.push_back(next);
+      if (c_.extents[next] == 1) break;
+      run *= c_.extents[next];
+    }
+    return -1;
+  }
+
+  // Whether the innermost loop over the label has one over some of the others inside.
+  bool is_outside(Label label, const std::vector<Label>& others) const {
+    for (const auto& item : schedule_.outer | std::views::reverse)
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        if (loop->label == label) return false;
+        if (std::ranges::find(others, loop->label) != others.end()) return true;
+      }
+    return false;
   }
 
   // All rows of a tile together stay a small part of L2.

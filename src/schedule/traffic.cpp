@@ -25,6 +25,7 @@ constexpr double kShortRunCopied = 4;      // if a copy asked for ahead reads it
 constexpr double kShortRunAhead = 1.5;     // if tiles that go along its row ask for it
 constexpr double kShortRunStreamed = 1.5;  // if it is written past the caches
 constexpr double kFewRows = 4;             // read at once: the hardware's prefetchers keep up
+constexpr double kLongPiece = 12;          // lines of a row read at once: prefetchers follow each
 constexpr double kStartLines = 8;
 constexpr double kStreams = 16;  // rows in turn that a prefetcher follows
 
@@ -60,8 +61,25 @@ class Analysis : Streams {
   bool is_asked_for(const Stream& s) const {
     if (s.is_ahead) return footprint_at(s.to, Level::l2) <= bytes_of(Level::l2);
     return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
-      return &c_.in[static_cast<std::size_t>(a.operand)] == s.access;
+      return &c_.in[static_cast<std::size_t>(a.operand)] == s.access && stays(s, a);
     });
+  }
+
+  // Whether what is asked for stays in L2 until the loop along the rows comes to it.
+  bool stays(const Stream& s, const AheadSpec& a) const {
+    const std::int64_t stride = s.access->strides[a.label];
+    const double bytes = static_cast<double>(a.distance * stride) * item();
+    if (stride != 1) return bytes <= bytes_of(Level::l2);  // rows end to end
+    const std::size_t body = body_along(s);
+    return rows(s, body) * bytes * l2_conflict(s, body) <= bytes_of(Level::l2);
+  }
+
+  // The depth of what is visited between two pieces of a row; that of the tile if no loop goes
+  // along the rows.
+  std::size_t body_along(const Stream& s) const {
+    std::size_t body = s.to;
+    while (body > 0 && !goes_on(s, body)) --body;
+    return body == 0 ? s.to : body;
   }
 
   // The part of what is asked for that lies beyond the end of the rows being read.
@@ -82,11 +100,12 @@ class Analysis : Streams {
     return 0;
   }
 
-  // Copies wait for what nobody asks for, and so do tiles that read many rows from memory at once.
+  // Copies wait for what nobody asks for, and so do tiles that read many rows from memory at once,
+  // a few lines of each.
   bool is_waited_for(const Stream& s) const {
     if (s.is_output || s.is_dense || is_asked_for(s)) return false;
     if (s.is_copied) return true;
-    return line_cost(s) == 1 && rows_at_once(s) > kFewRows;
+    return line_cost(s) == 1 && rows_at_once(s) > kFewRows && lines_along(s) < kLongPiece;
   }
 
   // Of a line, against one from memory: what L3 can hold comes from there, and if everything fits
@@ -153,18 +172,31 @@ class Analysis : Streams {
     return std::min(along, line_items());
   }
 
-  // Lines read in a row as a tile visits them: one with many rows leaves each after its own run,
-  // whatever the loops outside do. (Copies into panels go along the rows.)
+  // Lines read of a row before the nest goes on to another. A loop along the rows comes back to
+  // each after all others of its body: from memory the hardware's prefetchers follow a few. What is
+  // near, or asked for, or written cares about the rows of a tile only. (Copies into panels go
+  // along the rows.)
   double visited_run_lines(const Stream& s) const {
     if (s.is_dense || s.to < nest_.loops.size()) return kRunLines;
-    const Lengths& tile = nest_.lengths[s.to];
-    double elements = 1;
-    for (Label l = 0; l < c_.label_count(); ++l)
-      if (s.access->strides[l] != 0) elements *= static_cast<double>(tile[l]);
-    const double run = run_length(s, tile, -1, s.to);
+    const bool is_followed = !s.is_output && !is_asked_for(s) && line_cost(s) == 1;
+    const std::size_t body = is_followed ? body_along(s) : s.to;
+    const double run = run_length(s, nest_.lengths[s.to], -1, s.to);
     const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
     const double most = is_streamed ? kStreams / 2 : kStreams;
-    return elements / run <= most ? kRunLines : std::max(run / line_items(), 1.0);
+    return rows(s, body) <= most ? kRunLines : std::max(run / line_items(), 1.0);
+  }
+
+  // Whether the loop outside goes on where the rows of the box end.
+  bool goes_on(const Stream& s, std::size_t depth) const {
+    const Lengths& box = nest_.lengths[depth];
+    return run_length(s, box, nest_.loops[depth - 1].label, depth) > run_length(s, box, -1, depth);
+  }
+
+  double rows(const Stream& s, std::size_t depth) const {
+    double elements = 1;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (s.access->strides[l] != 0) elements *= static_cast<double>(nest_.lengths[depth][l]);
+    return elements / run_length(s, nest_.lengths[depth], -1, depth);
   }
 
   // The innermost box walks over pages; beyond the first-level TLB's reach each costs a miss.
