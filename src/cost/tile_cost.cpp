@@ -166,12 +166,12 @@ struct TileCost {
     return c.beta == Beta::zero ? value : 1.5 * value;
   }
 
-  // Whether runs of the vec label that are not whole vectors lie end to end along an unrolled one.
+  // Whether runs of the vec label that are not whole vectors are written as one.
   bool is_joined() const {
     const std::int64_t run = c.extents[tile.vec];
-    if (c.out.strides[tile.vec] != 1 || tile.vec_length < run) return false;
-    return run % target.lanes(c.dtype) != 0 && (c.out.strides[std::max(tile.unroll, 0)] == run ||
-                                                c.out.strides[std::max(tile.unroll2, 0)] == run);
+    if (tile.vec_length < run || run % target.lanes(c.dtype) == 0) return false;
+    return (tile.unroll >= 0 && is_written_joined(c, tile.vec, tile.unroll)) ||
+           (tile.unroll2 >= 0 && is_written_joined(c, tile.vec, tile.unroll2));
   }
   double joined_stores(double each) const {
     const double full = each * extent(c, tile.vec) / lanes;

@@ -85,6 +85,10 @@ Contraction canonical(const Contraction& contraction, LabelGroups* groups = null
 std::optional<Contraction> regrouped(const Contraction& contraction, const LabelGroups& groups,
                                      const Contraction& like);
 
+// Whether whole runs of the contiguous label `run` lie end to end in the output along another one
+// and are better written as one: they are shorter than a cache line, or copied rather than summed.
+bool is_written_joined(const Contraction& contraction, Label run, Label along);
+
 // The operands that contain the label, as a bit set; bit 0 is the output, bit 1 + i input i.
 std::uint64_t operand_set(const Contraction& contraction, Label label);
 

@@ -111,16 +111,17 @@ class Builder {
     }
   }
 
-  // Whether runs of the vec variable lie end to end in the output along the other one, without
-  // being whole vectors: how they are joined depends on their length.
+  // Whether runs of the vec variable are written as one along the other: if they are not whole
+  // vectors, how they are joined depends on their length.
   bool is_joined(const Variable& other) const {
     const auto vec = std::ranges::find(variables_, Role::vec, [](const Variable& variable) {
       return variable.is_reduced ? Role::reduce : variable.var.role;
     });
-    if (vec == variables_.end() || refs_[0]->buffer != 0) return false;
-    const std::vector<Stride>& strides = refs_[0]->strides;
-    return strides[vec->var.label].inner == 1 && vec->length % nest_.lanes != 0 &&
-           other.var.role == Role::unroll && strides[other.var.label].inner == vec->length;
+    if (vec == variables_.end() || refs_[0]->buffer != 0 || vec->length % nest_.lanes == 0)
+      return false;
+    const Contraction& c = nest_.contraction;
+    return other.var.role == Role::unroll && vec->length == c.extents[vec->var.label] &&
+           is_written_joined(c, vec->var.label, other.var.label);
   }
 
   UnitVar unit_var(const Variable& variable) {

@@ -162,15 +162,13 @@ class Checker {
     return {};
   }
 
-  // Whether whole runs of the vec label lie end to end along the label in the tile: they are stored
-  // as one.
+  // Whether the tile holds whole runs of the vec label that are written as one along the label.
   bool is_joined(Label l) const {
     const TileVar* var = tile_var(l);
     if (!var || var->role != Role::unroll || c_.is_reduced(l)) return false;
     return std::ranges::any_of(schedule_.tile, [&](const TileVar& vec) {
-      return vec.role == Role::vec && c_.out.strides[vec.label] == 1 &&
-             length_[vec.label] == c_.extents[vec.label] &&
-             c_.out.strides[l] == c_.extents[vec.label];
+      return vec.role == Role::vec && length_[vec.label] == c_.extents[vec.label] &&
+             is_written_joined(c_, vec.label, l);
     });
   }
 
