@@ -101,4 +101,19 @@ std::function<void()> streaming_loop(std::int64_t read, std::int64_t written, st
   };
 }
 
+std::function<void()> strided_loop(std::int64_t count, std::int64_t stride) {
+  constexpr std::int64_t kChains = 8, kAhead = 16;
+  auto from = touched(count * stride);
+  return [=] {
+    float sums[kChains] = {};
+    for (std::int64_t i = 0; i + kChains <= count; i += kChains)
+      for (std::int64_t c = 0; c < kChains; ++c) {
+        const char* at = from.get() + (i + c) * stride;
+        __builtin_prefetch(at + std::min(kAhead, count - 1 - i - c) * stride);
+        sums[c] += *reinterpret_cast<const float*>(at);
+      }
+    asm volatile("" : : "r"(sums) : "memory");
+  };
+}
+
 }  // namespace einjit_bench

@@ -95,6 +95,17 @@ Work work_of(const Row& row, const Contraction& c, const Layout& output) {
   return work;
 }
 
+// What the row is held against: a stream of its bytes, or elements far apart one by one.
+std::function<void()> limit_loop(const Row& row, const Contraction& c, const Work& work) {
+  constexpr std::int64_t kLine = 64;
+  if (c.in.size() == 1 && c.label_count() == 1) {
+    const std::int64_t stride = std::abs(c.in[0].strides[0]) * size_of(row.dtype);
+    if (c.is_reduced(0) && stride >= kLine) return strided_loop(c.extents[0], stride);
+  }
+  return streaming_loop(static_cast<std::int64_t>(work.read),
+                        static_cast<std::int64_t>(work.written), Target::host().l2_bytes * 2);
+}
+
 // Three and more operands: the multiply-adds of the order einjit takes.
 double pairwise_flops(const Kernel& kernel, const Contraction& c, double flops) {
   return c.in.size() > 2 ? static_cast<double>(kernel.flop_count()) : flops;
@@ -134,10 +145,7 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
                  [&kernel, pointers = arrays.pointers.data(), executor = pool.executor()] {
                    (void)kernel.run(pointers, {}, &executor);
                  });
-  const std::int64_t cache = Target::host().l2_bytes * 2;
-  add_contestant("stream", chosen,
-                 streaming_loop(static_cast<std::int64_t>(work.read),
-                                static_cast<std::int64_t>(work.written), cache));
+  add_contestant("stream", chosen, limit_loop(row, c, work));
   RowResult result{row,
                    settings.threads,
                    0,
