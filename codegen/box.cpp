@@ -155,10 +155,10 @@ int Box::transposed_var(const UnitRef& ref, const Piece& piece) const {
 }
 
 int Box::joined_var(const UnitRef& ref) const {
-  if (vec_var_ < 0 || ref.padded) return -1;
+  if (vec_var_ < 0 || ref.padded || std::ranges::any_of(unit_.vars, &UnitVar::is_reduced))
+    return -1;
   const auto vec = static_cast<std::size_t>(vec_var_);
-  if (!ref.var_strides[vec].is(1) || unit_.vars[vec].is_reduced ||
-      unit_.vars[vec].active_slot >= 0 || lengths[vec] % lanes_ == 0)
+  if (!ref.var_strides[vec].is(1) || unit_.vars[vec].active_slot >= 0 || lengths[vec] % lanes_ == 0)
     return -1;
   for (std::size_t v = 0; v < unit_.vars.size(); ++v)
     if (v != vec && !unit_.vars[v].is_reduced && lengths[v] > 1 &&

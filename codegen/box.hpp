@@ -60,7 +60,7 @@ class Box {
   int transposed_var(const UnitRef& ref, const Piece& piece) const;
 
   // A variable along which whole runs of the vec variable lie end to end in the operand, if those
-  // are not whole vectors: the one to join with; -1 if none.
+  // are not whole vectors and nothing is summed: the one to join with; -1 if none.
   int joined_var(const UnitRef& ref) const;
 
   // Values loaded between push and pop are forgotten at pop. A value is kept in the scope given by

@@ -32,6 +32,7 @@ class TileEmitter {
     box_.pointers = pointers;
     box_.push_scope();
     prefetch();
+    if (unit_.ahead.lines_slot >= 0) frame_.ask_ahead_by_slot(unit_.ahead.lines_slot);
     if (unit_.ahead.lines > 0 && !unit_.ahead.per_step) frame_.ask_ahead(unit_.ahead.lines);
     Values sums;
     if (reduced_.empty()) {
@@ -57,9 +58,14 @@ class TileEmitter {
 
   // The tile's lines of the output are on their way while it sums.
   void prefetch() {
-    if (unit_.prefetch == Prefetch::none || vec_is_reduced()) return;
-    for (const auto& at : points_)
-      for (const Piece& piece : pieces_) output_.prefetch({piece, at});
+    if (vec_is_reduced()) return;
+    auto ask = [&] {
+      for (const auto& at : points_)
+        for (const Piece& piece : pieces_) output_.prefetch({piece, at});
+    };
+    if (unit_.prefetch == Prefetch::output) ask();
+    if (unit_.mode_slot >= 0 && !reduced_.empty())
+      frame_.emit_if(frame_.is_told(kPrefetchesOutput), ask, [] {});
   }
 
   // All positions of the unrolled variables.

@@ -2,6 +2,8 @@
 
 #include <llvm/IR/Intrinsics.h>
 
+#include <algorithm>
+
 #include "join.hpp"
 #include "transpose.hpp"
 
@@ -74,7 +76,9 @@ llvm::Value* Output::condition() {
 void Output::flush() {
   if (results_.empty()) return;
   llvm::Value* other = condition();
-  if (!other) {
+  if (unit_.mode_slot >= 0) {
+    store_as_told();
+  } else if (!other) {
     store_all(Way::plain);
   } else {
     const Way way = unit_.store == Store::streaming ? Way::streamed : Way::add_old;
@@ -82,6 +86,23 @@ void Output::flush() {
         other, [&] { store_all(way); }, [&] { store_all(Way::plain); });
   }
   results_.clear();
+}
+
+// Only ways that can occur: no more than one piece of a sum is stored without one.
+void Output::store_as_told() {
+  const bool may_add =
+      unit_.old != Old::scale_by_beta && std::ranges::any_of(unit_.vars, &UnitVar::is_reduced);
+  const bool may_stream = std::ranges::any_of(results_, [&](const Result& result) {
+    return !result.is_scattered && !result.mask && result.piece.width == lanes_;
+  });
+  auto store_cached = [&] {
+    if (!may_add) return store_all(Way::plain);
+    frame_.emit_if(
+        frame_.is_told(kAddsOld), [&] { store_all(Way::add_old); }, [&] { store_all(Way::plain); });
+  };
+  if (!may_stream) return store_cached();
+  frame_.emit_if(
+      frame_.is_told(kStreams), [&] { store_all(Way::streamed); }, store_cached);
 }
 
 void Output::store_all(Way way) {

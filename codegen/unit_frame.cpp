@@ -27,7 +27,8 @@ void start_block(llvm::IRBuilder<>& builder) {
 UnitFrame::UnitFrame(llvm::Module& module, const Unit& unit, const std::string& symbol)
     : entry_builder_(module.getContext()),
       builder_(module.getContext()),
-      element_(element_type(module.getContext(), unit.dtype)) {
+      element_(element_type(module.getContext(), unit.dtype)),
+      mode_slot_(unit.mode_slot) {
   llvm::LLVMContext& context = module.getContext();
   auto* pointer = llvm::PointerType::getUnqual(context);
   auto* type =
@@ -42,9 +43,14 @@ UnitFrame::UnitFrame(llvm::Module& module, const Unit& unit, const std::string& 
     auto* at = entry_builder_.CreateConstInBoundsGEP1_64(pointer, function_->getArg(0), o);
     pointers_.push_back(entry_builder_.CreateLoad(pointer, at, o ? "in" : "out"));
   }
-  if (unit.ahead.lines > 0) {
+  if (unit.ahead.lines > 0 || unit.ahead.lines_slot >= 0) {
     auto argument = [&](std::size_t o, const char* name) {
-      auto* at = entry_builder_.CreateConstInBoundsGEP1_64(pointer, function_->getArg(0), o);
+      llvm::Value* index = entry_builder_.getInt64(o);
+      if (unit.ahead.lines_slot >= 0)  // without lines there is no such pointer
+        index = entry_builder_.CreateSelect(
+            entry_builder_.CreateICmpEQ(slot(unit.ahead.lines_slot), entry_builder_.getInt64(0)),
+            entry_builder_.getInt64(0), index);
+      auto* at = entry_builder_.CreateGEP(pointer, function_->getArg(0), index);
       return entry_builder_.CreateLoad(pointer, at, name);
     };
     ahead_at_ = argument(unit.in.size() + 1, "ahead");
@@ -135,6 +141,41 @@ void UnitFrame::ask_ahead(int lines) {
   }
   ahead_at_ =
       builder_.CreateConstGEP1_64(offset_type, ahead_at_, static_cast<std::uint64_t>(lines));
+}
+
+void UnitFrame::ask_ahead_by_slot(int index) {
+  llvm::Value* none = builder_.getInt64(0);
+  auto* before = builder_.GetInsertBlock();
+  auto* loop = llvm::BasicBlock::Create(function_->getContext(), "ask", function_);
+  auto* done = llvm::BasicBlock::Create(function_->getContext(), "asked", function_);
+  llvm::Value* const first = ahead_at_;
+  builder_.CreateCondBr(builder_.CreateICmpEQ(slot(index), none), done, loop);
+  builder_.SetInsertPoint(loop);
+  auto* left = builder_.CreatePHI(builder_.getInt64Ty(), 2, "left");
+  auto* at = builder_.CreatePHI(builder_.getPtrTy(), 2, "ahead");
+  ahead_at_ = at;
+  ask_ahead(1);
+  llvm::Value* fewer = builder_.CreateSub(left, builder_.getInt64(1));
+  left->addIncoming(slot(index), before);
+  left->addIncoming(fewer, loop);
+  at->addIncoming(first, before);
+  at->addIncoming(ahead_at_, loop);
+  builder_.CreateCondBr(builder_.CreateICmpEQ(fewer, none), done, loop);
+  builder_.SetInsertPoint(done);
+  auto* after = builder_.CreatePHI(builder_.getPtrTy(), 2, "ahead");
+  after->addIncoming(first, before);
+  after->addIncoming(ahead_at_, loop);
+  ahead_at_ = after;
+}
+
+llvm::Value* UnitFrame::is_told(StoreMode mode) {
+  llvm::Value*& told = told_[mode];
+  if (!told) {
+    auto* bit = entry_builder_.CreateAnd(slot(mode_slot_), entry_builder_.getInt64(mode));
+    told = entry_builder_.CreateICmpNE(bit, entry_builder_.getInt64(0));
+    if (mode == kStreams) told = entry_builder_.CreateAnd(told, is_aligned());
+  }
+  return told;
 }
 
 llvm::Value* UnitFrame::lanes_before(int index, int width) {

@@ -52,8 +52,12 @@ class UnitFrame {
   // Whether a position does.
   llvm::Value* is_before(int slot, int position);
 
-  // Asks for the next lines of the unit's list, into L2.
+  // Whether the unit is told to store so; streaming only if lines are aligned.
+  llvm::Value* is_told(StoreMode mode);
+
+  // Asks for the next lines of the unit's list, into L2: so many, or as the slot says.
   void ask_ahead(int lines);
+  void ask_ahead_by_slot(int slot);
 
   void finish();
 
@@ -71,6 +75,8 @@ class UnitFrame {
               *ahead_base_ = nullptr;  // of the list; every loop carries the first
   llvm::BasicBlock* start_;
   llvm::Value *alpha_ = nullptr, *beta_ = nullptr, *aligned_ = nullptr, *set_ = nullptr;
+  int mode_slot_;
+  std::map<std::int64_t, llvm::Value*> told_;
   std::map<int, llvm::Value*> slots_;
   std::map<std::pair<int, int>, llvm::Value*> masks_;
   std::map<std::pair<int, std::int64_t>, llvm::Value*> products_;

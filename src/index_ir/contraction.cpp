@@ -42,10 +42,8 @@ std::uint64_t operand_set(const Contraction& c, Label label) {
 }
 
 bool is_written_joined(const Contraction& c, Label run, Label along) {
-  constexpr std::int64_t kLine = 64;
   if (c.out.strides[run] != 1 || c.out.strides[along] != c.extents[run] || c.is_dynamic(run))
     return false;
-  if (c.extents[run] * size_of(c.dtype) < kLine) return true;
   for (Label l = 0; l < c.label_count(); ++l)
     if (c.is_reduced(l)) return false;
   return true;

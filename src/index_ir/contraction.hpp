@@ -86,7 +86,8 @@ std::optional<Contraction> regrouped(const Contraction& contraction, const Label
                                      const Contraction& like);
 
 // Whether whole runs of the contiguous label `run` lie end to end in the output along another one
-// and are better written as one: they are shorter than a cache line, or copied rather than summed.
+// and are better written as one: those of copies and products. (Sums of few steps would wait for
+// the shuffles.)
 bool is_written_joined(const Contraction& contraction, Label run, Label along);
 
 // The operands that contain the label, as a bit set; bit 0 is the output, bit 1 + i input i.

@@ -1,7 +1,6 @@
 #include "lower/lower.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "lower/pack.hpp"
@@ -9,9 +8,9 @@
 namespace einjit {
 namespace {
 
-constexpr double kMostLinesATile = 12;  // at once; more are spread over the steps of the sum
-constexpr double kMostLinesAStep = 4;
-constexpr int kInAProduct = -1;  // the buffer of an input that is part of a packed product
+constexpr int kMostLinesATile = 12;  // at once; more are spread over the steps of the sum
+constexpr int kFewLines = 4;         // the most a step asks for
+constexpr int kInAProduct = -1;      // the buffer of an input that is part of a packed product
 
 Ref plain_ref(int buffer, const Access& access) {
   Ref ref{buffer, {}};
@@ -93,10 +92,10 @@ class Lowering {
     const double lines =
         static_cast<double>(ahead_offsets(nest_.contraction, pack.operand, length_).size());
     const double per_tile = std::ceil(lines / tiles), per_step = std::ceil(per_tile / steps);
-    if (lines == 0 || per_step > kMostLinesAStep) return {};
+    if (lines == 0 || per_step > kFewLines) return {};
     // Few different numbers: units are shared. Asking a little too early does no harm.
     auto rounded = [](double lines) {
-      return static_cast<int>(std::bit_ceil(static_cast<unsigned>(lines)));
+      return lines > kFewLines ? kMostLinesATile : lines > 1 ? kFewLines : 1;
     };
     if (per_tile <= kMostLinesATile) return {buffer, rounded(per_tile), false};
     return {buffer, rounded(per_step), true};

@@ -51,11 +51,20 @@ class Planner {
     find_variants(0, static_cast<int>(plan_.nodes.size()), ranges, 0);
     for (const TileChain& chain : chains_)
       plan_.is_streamed |= chain.tile->store == Store::streaming;
-    plan_.is_direct = plan_.nodes.size() == 1 && plan_.nodes[0].kind == PlanNode::Kind::call;
+    plan_.is_direct = is_direct();
     return std::move(plan_);
   }
 
  private:
+  // One call, of the operands as they come.
+  bool is_direct() const {
+    if (plan_.nodes.size() != 1 || plan_.nodes[0].kind != PlanNode::Kind::call) return false;
+    int expected = 0;
+    return std::ranges::all_of(plan_.calls[0].operands, [&](const PlanCall::Operand& operand) {
+      return operand.buffer == expected++;
+    });
+  }
+
   std::int64_t item_bytes() const { return size_of(nest_.contraction.dtype); }
 
   // Adds a node whose children `body` adds.
@@ -69,7 +78,8 @@ class Planner {
 
   void add(const Block& block) {
     for (const Node& node : block) {
-      if (std::optional<TileChain> chain = absorb(node))
+      if (std::optional<TileChain> chain = absorb(node);
+          chain && (shape_ == UnitShape::constant || chain->loops.size() <= kUnitLoops))
         add_splits(*chain, 0);
       else if (const auto* loop = std::get_if<For>(&node.value))
         add_loop(*loop);
@@ -162,7 +172,7 @@ class Planner {
       call.operands.push_back(std::move(operand));
     };
     add_operand(chain.tile->out);
-    for (const Ref& in : chain.tile->in) add_operand(in);
+    for (std::size_t k : input_order(*chain.tile, shape_)) add_operand(chain.tile->in[k]);
     if (chain.tile->out.buffer >= nest_.first_scratch()) {
       auto& moves = plan_.scratch_moves[chain.tile->out.buffer - nest_.first_scratch()];
       moves.clear();

@@ -1,6 +1,7 @@
 #include "plan/unit_of_tile.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace einjit {
 namespace {
@@ -19,37 +20,30 @@ class Builder {
  public:
   Builder(const LoopNest& nest, const TileChain& chain, const std::vector<LabelRange>& ranges,
           UnitShape shape)
-      : nest_(nest), chain_(chain), ranges_(ranges), shape_(shape) {
+      : nest_(nest),
+        chain_(chain),
+        ranges_(ranges),
+        shape_(shape),
+        order_(input_order(*chain.tile, shape)) {
     refs_.push_back(&chain.tile->out);
-    for (const Ref& in : chain.tile->in) refs_.push_back(&in);
+    for (std::size_t k : order_) refs_.push_back(&chain.tile->in[k]);
   }
 
   UnitOfTile run(SumPiece piece) {
     Unit& unit = made_.unit;
     unit.dtype = nest_.contraction.dtype;
-    if (chain_.tile->update == Update::output) {
-      unit.alpha = nest_.contraction.alpha;
-      if (piece != SumPiece::later && nest_.contraction.beta == Beta::runtime) {
-        unit.old = Old::scale_by_beta;
-      } else if (piece != SumPiece::whole) {
-        unit.old = Old::add_later;
-        unit.later_slot = argument(piece == SumPiece::later).slot;
-      }
-    }
-    unit.store = chain_.tile->store;
-    unit.prefetch = chain_.tile->prefetch;
-    if (chain_.tile->pace.buffer >= 0)
-      unit.ahead = {chain_.tile->pace.lines, chain_.tile->pace.per_step};
+    if (chain_.tile->update == Update::output) set_output(piece);
+    set_ahead();
     collect_variables();
     merge_reduced();
     for (const Variable& variable : variables_) unit.vars.push_back(unit_var(variable));
-    for (const For* loop : chain_.loops) add_loop(*loop);
+    add_loops();
     for (const Ref* ref : refs_) {
       UnitRef made = unit_ref(*ref);
       if (ref == refs_[0]) {
         unit.out = std::move(made);
       } else {
-        const std::size_t k = unit.in.size();
+        const std::size_t k = order_[unit.in.size()];
         const auto& ahead = chain_.tile->ahead;
         if (k < ahead.size() && ahead[k] != 0) made.ahead = sized(ahead[k]);
         unit.in.push_back(std::move(made));
@@ -61,6 +55,40 @@ class Builder {
   }
 
  private:
+  void set_output(SumPiece piece) {
+    Unit& unit = made_.unit;
+    const Tile& tile = *chain_.tile;
+    unit.alpha = nest_.contraction.alpha;
+    const bool scales = piece != SumPiece::later && nest_.contraction.beta == Beta::runtime;
+    if (scales) unit.old = Old::scale_by_beta;
+    if (shape_ == UnitShape::argument) {
+      std::int64_t mode = 0;
+      if (piece == SumPiece::later) mode |= kAddsOld;
+      if (tile.store == Store::streaming) mode |= kStreams;
+      if (tile.prefetch == Prefetch::output) mode |= kPrefetchesOutput;
+      unit.mode_slot = argument(mode).slot;
+      return;
+    }
+    if (!scales && piece != SumPiece::whole) {
+      unit.old = Old::add_later;
+      unit.later_slot = argument(piece == SumPiece::later).slot;
+    }
+    unit.store = tile.store;
+    unit.prefetch = tile.prefetch;
+  }
+
+  // Tiles that read panels may be told to ask for lines.
+  void set_ahead() {
+    const Pace& pace = chain_.tile->pace;
+    UnitAhead& ahead = made_.unit.ahead;
+    const bool reads_panels = std::ranges::any_of(
+        chain_.tile->in, [&](const Ref& in) { return in.buffer >= nest_.first_scratch(); });
+    if (pace.buffer >= 0 && (pace.per_step || shape_ == UnitShape::constant))
+      ahead = {pace.lines, pace.per_step};
+    else if (shape_ == UnitShape::argument && reads_panels)
+      ahead.lines_slot = argument(pace.lines).slot;
+  }
+
   Size argument(std::int64_t value) {
     made_.slots.push_back(value);
     return {0, static_cast<int>(made_.slots.size()) - 1};
@@ -131,10 +159,11 @@ class Builder {
     made.length = variable.length;
     // One unit for every length of a last vector; tiles narrower than a vector are of few lengths.
     const std::int64_t lanes = nest_.lanes;
+    const bool is_cut = made.length < variable.var.factor || made.length % lanes != 0;
     if (shape_ == UnitShape::argument && made.role == Role::vec && !made.is_reduced &&
-        variable.var.factor >= lanes && made.length % lanes != 0 &&
+        variable.var.factor >= lanes && is_cut &&
         std::ranges::none_of(variables_, [&](const Variable& v) { return is_joined(v); })) {
-      made.active_slot = argument(made.length % lanes).slot;
+      made.active_slot = argument((made.length - 1) % lanes + 1).slot;
       made.length = (made.length + lanes - 1) / lanes * lanes;
     }
     if (variable.is_reduced) {
@@ -155,17 +184,30 @@ class Builder {
     return made;
   }
 
-  void add_loop(const For& loop) {
-    const std::int64_t length = ranges_[loop.label].len;
-    if (length < loop.step || (length == loop.step && !is_dynamic(loop.label))) return;
+  void add_loops() {
+    for (const For* loop : chain_.loops) {
+      const std::int64_t length = ranges_[loop->label].len;
+      if (length > loop->step || (length == loop->step && is_dynamic(loop->label)))
+        loops_.push_back(loop);
+    }
+    if (shape_ == UnitShape::argument)
+      loops_.insert(loops_.begin(), kUnitLoops - std::min(kUnitLoops, loops_.size()), nullptr);
+    for (const For* loop : loops_) add_loop(loop);
+  }
+
+  // With run-time sizes a loop is a number of trips and what each operand moves by, whatever it
+  // cuts; none is a loop of one trip.
+  void add_loop(const For* loop) {
     UnitLoop made;
-    made.step = loop.step;
-    made.trips = sized(length / loop.step);
-    made.tail = length % loop.step;
-    for (std::size_t v = 0; v < variables_.size(); ++v)
-      if (variables_[v].var.label == loop.label) made.var = static_cast<int>(v);
+    const std::int64_t length = loop ? ranges_[loop->label].len : 1, step = loop ? loop->step : 1;
+    made.trips = sized(length / step);
+    if (shape_ == UnitShape::constant) {
+      made.step = step;
+      made.tail = length % step;
+      for (std::size_t v = 0; v < variables_.size(); ++v)
+        if (variables_[v].var.label == loop->label) made.var = static_cast<int>(v);
+    }
     made_.unit.loops.push_back(made);
-    loops_.push_back(&loop);
   }
 
   std::int64_t value_of(const Size& size) const {
@@ -175,7 +217,9 @@ class Builder {
   // Entries of the list of lines that a call goes through.
   std::int64_t lines_ahead() const {
     const Unit& unit = made_.unit;
-    std::int64_t lines = unit.ahead.lines;
+    std::int64_t lines = unit.ahead.lines_slot < 0
+                             ? unit.ahead.lines
+                             : made_.slots[static_cast<std::size_t>(unit.ahead.lines_slot)];
     for (const UnitLoop& loop : unit.loops) lines *= value_of(loop.trips) + (loop.tail > 0);
     if (unit.ahead.per_step)
       for (const UnitVar& var : unit.vars)
@@ -191,8 +235,11 @@ class Builder {
     UnitRef made;
     made.padded = ref.buffer >= nest_.first_scratch();
     for (const For* loop : loops_) {
-      const std::int64_t stride = ref.strides[loop->label].outer;
-      made.loop_strides.push_back(stride == 0 ? Size{0} : sized(stride));
+      const std::int64_t stride = loop ? ref.strides[loop->label].outer : 0;
+      if (shape_ == UnitShape::constant)
+        made.loop_strides.emplace_back(stride);
+      else
+        made.loop_strides.push_back(argument(loop ? stride * loop->step : 0));
     }
     for (std::size_t v = 0; v < variables_.size(); ++v) {
       const std::int64_t stride = stride_of(ref, v);
@@ -217,13 +264,24 @@ class Builder {
   const TileChain& chain_;
   const std::vector<LabelRange>& ranges_;
   UnitShape shape_;
+  std::vector<std::size_t> order_;  // of the tile's inputs
   std::vector<const Ref*> refs_;
   std::vector<Variable> variables_;
-  std::vector<const For*> loops_;  // that stay loops
+  std::vector<const For*> loops_;  // that stay loops, outermost first; null: of one trip
   UnitOfTile made_;
 };
 
 }  // namespace
+
+std::vector<std::size_t> input_order(const Tile& tile, UnitShape shape) {
+  std::vector<std::size_t> order(tile.in.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto vec = std::ranges::find(tile.vars, Role::vec, &TileVar::role);
+  if (shape == UnitShape::argument && order.size() == 2 && vec != tile.vars.end())
+    std::ranges::stable_sort(
+        order, {}, [&](std::size_t k) { return tile.in[k].strides[vec->label] == Stride{}; });
+  return order;
+}
 
 UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
                         const std::vector<LabelRange>& ranges, SumPiece piece, UnitShape shape) {

@@ -13,11 +13,19 @@ struct LabelRange {
   std::int64_t lo, len, shift = 0;
 };
 
+// Loops of a unit with run-time sizes: chains of fewer are filled up, those around more are walked.
+// So units are of few kinds.
+inline constexpr std::size_t kUnitLoops = 3;
+
 // A tile and the loops right above it that go into its unit, outermost first.
 struct TileChain {
   std::vector<const For*> loops;
   const Tile* tile = nullptr;
 };
+
+// The order in which a unit takes the tile's inputs. With run-time sizes, of two factors the one
+// that moves along the vec label comes first: units are of fewer kinds.
+std::vector<std::size_t> input_order(const Tile& tile, UnitShape shape);
 
 struct UnitOfTile {
   Unit unit;

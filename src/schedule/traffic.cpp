@@ -44,7 +44,8 @@ class Analysis : Streams {
         // Asked for too early is better than not at all; prefetchers of the hardware need a few
         // lines of each row to begin.
         const double start = c_.in.size() < 2 ? 0 : std::min(kStartLines / lines_along(s), 1.5);
-        const double late = s.is_ahead ? 0.5 : 1 + start;
+        const bool is_followed = !s.is_copied && lines_along(s) >= kLongPiece;
+        const double late = s.is_ahead ? 0.5 : is_followed ? 0.25 : 1 + start;
         result.waited_lines += lines * late;
         lines *= std::max(late, 1.0);
       }
@@ -105,7 +106,14 @@ class Analysis : Streams {
   bool is_waited_for(const Stream& s) const {
     if (s.is_output || s.is_dense || is_asked_for(s)) return false;
     if (s.is_copied) return true;
-    return line_cost(s) == 1 && rows_at_once(s) > kFewRows && lines_along(s) < kLongPiece;
+    return line_cost(s) == 1 && rows_at_once(s) > kFewRows && !is_read_in_turn(s);
+  }
+
+  // Long pieces of rows, one after the other.
+  bool is_read_in_turn(const Stream& s) const {
+    for (const TileVar& var : schedule_.tile)
+      if (var.role == Role::unroll && s.access->strides[var.label] != 0) return false;
+    return lines_along(s) >= kLongPiece;
   }
 
   // Of a line, against one from memory: what L3 can hold comes from there, and if everything fits

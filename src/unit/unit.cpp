@@ -29,6 +29,8 @@ std::string Unit::key() const {
                                           : "beta");
   if (store == Store::streaming) text += " streamed";
   if (prefetch == Prefetch::output) text += " prefetched";
+  if (mode_slot >= 0) text += fmt::format(" stored as %{}", mode_slot);
+  if (ahead.lines_slot >= 0) text += fmt::format(" ahead %{} a tile", ahead.lines_slot);
   if (ahead.lines > 0)
     text += fmt::format(" ahead {} a {}", ahead.lines, ahead.per_step ? "step" : "tile");
   for (const UnitLoop& loop : loops)

@@ -72,11 +72,17 @@ struct UnitRef {
 // add_later: adds it if the slot `later_slot` is not 0 (a later piece of a sum), else ignores it.
 enum class Old : std::uint8_t { ignore, add_later, scale_by_beta };
 
+// What a unit whose way to store is an argument may be told; any of these bits. Streaming takes
+// place only where lines are aligned.
+enum StoreMode : std::int64_t { kAddsOld = 1, kStreams = 2, kPrefetchesOutput = 4 };
+
 // Lines asked for from a list: pointers[operands] is the next entry of an array of 32-bit offsets,
-// pointers[operands + 1] what they are relative to.
+// pointers[operands + 1] what they are relative to. With `lines_slot` their number, once a tile, is
+// an argument; for 0 there need be no such pointers.
 struct UnitAhead {
   int lines = 0;  // 0: none, and no such pointers
   bool per_step = false;
+  int lines_slot = -1;
   bool operator==(const UnitAhead&) const = default;
 };
 
@@ -87,6 +93,7 @@ struct Unit {
   int later_slot = -1;
   Store store = Store::cached;
   Prefetch prefetch = Prefetch::none;
+  int mode_slot = -1;  // holds a StoreMode, in place of add_later, `store` and `prefetch`
   UnitAhead ahead;
   std::vector<UnitLoop> loops;  // outermost first
   std::vector<UnitVar> vars;
