@@ -62,6 +62,12 @@ std::vector<Sample> corpus() {
       {"dbea,ec->abcd", 20, 16, 128, 7e7},  {"ebad,ce->abcd", 20, 16, 128, 7e7},
       {"aebf,fdec->abcd", 20, 16, 96, 7e7}, {"dega,gfbc->abcdef", 20, 8, 32, 7e7},
       {"ijk,jr,kr->ir", 10, 8, 512, 3e7},   {"ik,jkl,il->ij", 10, 8, 256, 8e6},
+      {"adc,db->abc", 30, 16, 512, 7e7},    {"dca,bd->abc", 30, 16, 512, 7e7},
+      {"acd,db->abc", 30, 16, 512, 7e7},    {"cad,dcb->ab", 30, 16, 512, 7e7},
+      {"adec,ebd->abc", 30, 8, 128, 7e7},   {"eb,aecd->abcd", 30, 8, 128, 7e7},
+      {"deca,be->abcd", 30, 8, 128, 7e7},   {"eafd,fbec->abcd", 30, 8, 64, 7e7},
+      {"efbad,cf->abcde", 30, 8, 64, 7e7},  {"ecbfa,fd->abcde", 30, 8, 64, 7e7},
+      {"dfgb,geac->abcdef", 30, 8, 32, 7e7},
   };
   Sizes sizes;
   std::vector<Sample> samples;

@@ -75,7 +75,7 @@ class Collector {
   }
 
  private:
-  static constexpr int kFewSamples = 8;
+  static constexpr int kFewSamples = 4;
   struct Wanted {
     Unit unit;
     int samples = 0;
