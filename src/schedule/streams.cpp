@@ -39,9 +39,27 @@ Streams::Streams(const Contraction& c, const Schedule& schedule, const Target& t
     }
   }
   streams_.push_back({&c_.out, 0, all, false, true});
+  for (Stream& s : streams_)
+    for (std::size_t depth = 0; depth <= s.to; ++depth) s.boxes.push_back(measure(s, depth));
+  for (Level level : {Level::l1, Level::l2}) {
+    std::size_t& fitting = fitting_[static_cast<int>(level)];
+    for (fitting = 0; fitting < all; ++fitting)
+      if (footprint_at(fitting, level) <= bytes_of(level)) break;
+  }
 }
 
-Streams::BoxLines Streams::box_lines(const Stream& s, std::size_t depth) const {
+StreamBox Streams::measure(const Stream& s, std::size_t depth) const {
+  StreamBox box{};
+  measure_lines(s, depth, box);
+  box.pages = pages(s, depth);
+  if (s.is_output && schedule_.store == Store::streaming) return box;
+  const double bytes = box.lines * static_cast<double>(target_.line_bytes);
+  box.footprint[0] = s.is_dense ? bytes : bytes * l1_conflict(s, depth);
+  box.footprint[1] = s.is_dense ? bytes : bytes * l2_conflict(s, depth);
+  return box;
+}
+
+void Streams::measure_lines(const Stream& s, std::size_t depth, StreamBox& box) const {
   const Lengths& lengths = nest_.lengths[depth];
   double elements = 1, reach = 1;
   for (Label l = 0; l < c_.label_count(); ++l) {
@@ -50,15 +68,17 @@ Streams::BoxLines Streams::box_lines(const Stream& s, std::size_t depth) const {
     reach += std::abs(static_cast<double>(s.access->strides[l])) *
              static_cast<double>(std::max<std::int64_t>(lengths[l] - 1, 0));
   }
-  if (s.is_dense) return {std::ceil(elements / line_items()), kRunLines};
+  box.run_lines = kRunLines;
+  box.lines = std::ceil(elements / line_items());
+  if (s.is_dense) return;
   // The loop outside may go on where the box ends.
   const double run = depth > 0 ? run_length(s, lengths, nest_.loops[depth - 1].label, depth)
                                : run_length(s, lengths, -1, depth);
   const double partial = run >= elements || run <= 1 || is_aligned(*s.access, run) ? 0 : 0.5;
-  const double run_lines = std::max(run / line_items() + partial, 1.0);
+  box.run_lines = std::max(run / line_items() + partial, 1.0);
   // Windows overlap: there are no more lines than from the first element to the last.
-  const double lines = std::max(elements / run * run_lines, elements / line_items());
-  return {std::min(lines, std::ceil(reach / line_items()) + 1), run_lines};
+  const double lines = std::max(elements / run * box.run_lines, elements / line_items());
+  box.lines = std::min(lines, std::ceil(reach / line_items()) + 1);
 }
 
 bool Streams::is_aligned(const Access& a, double run) const {
@@ -86,13 +106,6 @@ double Streams::run_length(const Stream& s, const Lengths& lengths, Label outsid
   return run;
 }
 
-double Streams::footprint(const Stream& s, std::size_t depth, Level level) const {
-  if (s.is_output && schedule_.store == Store::streaming) return 0;
-  const double bytes = box_lines(s, depth).lines * static_cast<double>(target_.line_bytes);
-  if (s.is_dense) return bytes;
-  return bytes * (level == Level::l1 ? l1_conflict(s, depth) : l2_conflict(s, depth));
-}
-
 double Streams::l1_conflict(const Stream& s, std::size_t depth) const {
   double conflict = 1;
   for (Label l = 0; l < c_.label_count(); ++l) {
@@ -118,18 +131,12 @@ double Streams::l2_conflict(const Stream& s, std::size_t depth) const {
 double Streams::footprint_at(std::size_t depth, Level level) const {
   double bytes = 0;
   for (const Stream& s : streams_)
-    if (depth >= s.from) bytes += footprint(s, std::min(depth, s.to), level);
+    if (depth >= s.from) bytes += s.boxes[std::min(depth, s.to)].footprint[static_cast<int>(level)];
   return bytes;
 }
 
 double Streams::bytes_of(Level level) const {
   return static_cast<double>(level == Level::l1 ? target_.l1_bytes : target_.l2_bytes) * kFill;
-}
-
-std::size_t Streams::fitting_depth(Level level) const {
-  for (std::size_t d = 0; d < nest_.loops.size(); ++d)
-    if (footprint_at(d, level) <= bytes_of(level)) return d;
-  return nest_.loops.size();
 }
 
 bool Streams::goes_along(const Stream& s) const {

@@ -19,6 +19,14 @@ inline constexpr double kRunLines = 6;  // lines that make a run
 enum class Level : std::uint8_t { l1, l2 };
 using Lengths = std::vector<std::int64_t>;
 
+// What a stream's box at some depth takes: lines and the length of its runs in lines, bytes of a
+// cache (rows that fall into few sets take more), pages.
+struct StreamBox {
+  double lines, run_lines;
+  double footprint[2];  // per Level
+  double pages;
+};
+
 // One array as the nest sees it between two depths.
 struct Stream {
   const Access* access;
@@ -26,6 +34,7 @@ struct Stream {
   bool is_dense = false;  // panels: no gaps between elements
   bool is_output = false;
   bool is_copied = false, is_ahead = false;
+  std::vector<StreamBox> boxes = {};  // per depth
 };
 
 struct Nest {
@@ -39,21 +48,13 @@ class Streams {
   Streams(const Contraction& c, const Schedule& schedule, const Target& target);
 
  protected:
-  // Lines of a stream's box, and the length of its runs in lines.
-  struct BoxLines {
-    double lines, run_lines;
-  };
-
   double item() const { return static_cast<double>(size_of(c_.dtype)); }
   double line_items() const { return static_cast<double>(target_.line_bytes) / item(); }
-  BoxLines box_lines(const Stream& s, std::size_t depth) const;
   // Whether runs begin and end on lines, if the array begins on one.
   bool is_aligned(const Access& a, double run) const;
   // Elements in a row: those of contiguous labels, then of labels whose stride is the run so far.
   double run_length(const Stream& s, const Lengths& lengths, Label outside,
                     std::size_t depth) const;
-  // Bytes of cache a box takes; rows that fall into few sets take more.
-  double footprint(const Stream& s, std::size_t depth, Level level) const;
   // Rows read in turn, an element of each at a time, thrash the set they share.
   double l1_conflict(const Stream& s, std::size_t depth) const;
   // L2 is indexed by physical addresses: pages lie anywhere, but places in them stay. Rows a power
@@ -62,7 +63,7 @@ class Streams {
   double footprint_at(std::size_t depth, Level level) const;
   double bytes_of(Level level) const;
   // The outermost depth whose streams fit a cache together.
-  std::size_t fitting_depth(Level level) const;
+  std::size_t fitting_depth(Level level) const { return fitting_[static_cast<int>(level)]; }
   // Whether the innermost loop goes along the stream's rows: better for writes than for reads.
   bool goes_along(const Stream& s) const;
   // Lines of one of the rows that a stream goes along.
@@ -71,14 +72,18 @@ class Streams {
   double rows_at_once(const Stream& s) const;
   // Rows of a tile that lie in one set of L1.
   double rows_in_one_set(const Stream& s) const;
-  // Pages that a box lies on.
-  double pages(const Stream& s, std::size_t depth) const;
-
   const Contraction& c_;
   const Target& target_;
   const Schedule& schedule_;
   Nest nest_;
   std::vector<Stream> streams_;
+
+ private:
+  StreamBox measure(const Stream& s, std::size_t depth) const;
+  void measure_lines(const Stream& s, std::size_t depth, StreamBox& box) const;
+  double pages(const Stream& s, std::size_t depth) const;
+
+  std::size_t fitting_[2];
 };
 
 }  // namespace einjit

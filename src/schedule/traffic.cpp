@@ -91,7 +91,7 @@ class Analysis : Streams {
       std::size_t depth = nest_.loops.size();
       for (std::size_t d = depth; d-- > 0;) {
         if (nest_.loops[d].label != a.label) continue;
-        const double between = box_lines(s, d + 1).lines * static_cast<double>(target_.line_bytes);
+        const double between = s.boxes[d + 1].lines * static_cast<double>(target_.line_bytes);
         if (between * 2 > bytes_of(Level::l2)) break;
         depth = d;
       }
@@ -124,9 +124,9 @@ class Analysis : Streams {
         kL3LineCycles * target_.dram_bytes_per_cycle / static_cast<double>(target_.line_bytes);
     if (all <= bytes_of(Level::l2)) return kL2Resident * l3_line;
     if (all < static_cast<double>(target_.l3_bytes)) return l3_line;
-    const double bytes =
-        s.is_dense ? box_lines(s, s.from).lines * static_cast<double>(target_.line_bytes) * 2
-                   : element_count(c_, *s.access) * item() * 4;
+    const double bytes = s.is_dense
+                             ? s.boxes[s.from].lines * static_cast<double>(target_.line_bytes) * 2
+                             : element_count(c_, *s.access) * item() * 4;
     return bytes <= static_cast<double>(target_.l3_bytes) ? l3_line : 1;
   }
 
@@ -141,7 +141,7 @@ class Analysis : Streams {
 
   double lines_into(const Stream& s, Level level) const {
     const std::size_t depth = std::clamp(fitting_depth(level), s.from, s.to);
-    const BoxLines box = box_lines(s, depth);
+    const StreamBox& box = s.boxes[depth];
     double fetched = box.lines;
     const double run_lines = std::min(box.run_lines, visited_run_lines(s));
     const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
@@ -209,7 +209,7 @@ class Analysis : Streams {
 
   // The innermost box walks over pages; beyond the first-level TLB's reach each costs a miss.
   double page_misses(const Stream& s) const {
-    double misses = pages(s, s.to);
+    double misses = s.boxes[s.to].pages;
     if (misses <= kTlbEntries) return 0;
     for (std::size_t d = 0; d < s.to; ++d) misses *= nest_.trips[d];
     return misses;
@@ -220,14 +220,14 @@ class Analysis : Streams {
     auto all = [&](std::size_t depth) {
       double sum = 0;
       for (const Stream& other : streams_)
-        if (depth >= other.from) sum += pages(other, std::min(depth, other.to));
+        if (depth >= other.from) sum += other.boxes[std::min(depth, other.to)].pages;
       return sum;
     };
     std::size_t fitting = 0;
     while (fitting < nest_.loops.size() && all(fitting) > kSecondTlbEntries) ++fitting;
     if (fitting == 0) return 0;
     const std::size_t depth = std::clamp(fitting, s.from, s.to);
-    double walks = pages(s, depth);
+    double walks = s.boxes[depth].pages;
     bool moved = false;
     for (std::size_t d = depth; d-- > 0;) {
       moved |= s.access->strides[nest_.loops[d].label] != 0;
