@@ -13,6 +13,8 @@ namespace {
 
 constexpr double kIdle = 0.05;  // of idle threads' time: one thread does not care
 constexpr std::int64_t kMostElements = std::int64_t{1} << 48;  // of a product of two inputs
+constexpr std::size_t kFirstPlans = 2;
+constexpr double kFarBehind = 1.6;
 constexpr double kPieceCycles = 500;  // to start a parallel piece, and to order its stores
 
 bool copies_from_memory(const Contraction& c, const Target& target, const RegisterTile& tile) {
@@ -66,18 +68,34 @@ double parallel_cycles(const Contraction& c, const Schedule& schedule, double cy
   return kIdle * cycles * idle_part(1, 1);
 }
 
-// Every tile with every plan, by falling promise of the tile; `keep(schedule, tile, cycles)` says
-// beyond how many cycles nothing is of interest any more.
+struct Candidate {
+  Schedule schedule;
+  double cycles;
+};
+
+Candidate candidate(const Contraction& c, const Target& target, const RatedTile& rated,
+                    const LoopPlan& plan) {
+  Schedule schedule = build_schedule(c, target, rated.tile, plan, rated.cycles);
+  double cycles = schedule_cycles(c, schedule, target, rated.cycles);
+  if (rated.cycles > kParallelCycles) cycles += parallel_cycles(c, schedule, cycles);
+  return {std::move(schedule), cycles};
+}
+
+// Tiles with all their plans, by falling promise of the tile; `keep(schedule, tile, cycles)` says
+// beyond how many cycles nothing is of interest any more. A tile whose first plans are far behind
+// is not looked at further.
 template <class Keep>
 void for_each_candidate(const Contraction& c, const Target& target, const Keep& keep) {
   double limit = HUGE_VAL;  // cycles
   for (const RatedTile& rated : register_tiles(c, target)) {
     if (rated.cycles > limit) break;  // sorted: no later one can win
+    double least = HUGE_VAL;
+    std::size_t tried = 0;
     for (const LoopPlan& plan : plans_for(c, target, rated.tile)) {
-      Schedule schedule = build_schedule(c, target, rated.tile, plan, rated.cycles);
-      double cycles = schedule_cycles(c, schedule, target, rated.cycles);
-      if (rated.cycles > kParallelCycles) cycles += parallel_cycles(c, schedule, cycles);
-      if (cycles < limit) limit = keep(std::move(schedule), rated.tile, cycles);
+      if (tried++ >= kFirstPlans && least > limit * kFarBehind) break;
+      Candidate made = candidate(c, target, rated, plan);
+      least = std::min(least, made.cycles);
+      if (made.cycles < limit) limit = keep(std::move(made.schedule), rated.tile, made.cycles);
     }
   }
 }
