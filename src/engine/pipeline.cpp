@@ -40,6 +40,16 @@ bool has_scratch(const Block& block) {
   });
 }
 
+// Sums of so few steps that the addresses of a tile cost as much as its arithmetic, if every one of
+// them is computed.
+bool has_short_sums(const Contraction& c) {
+  constexpr std::int64_t kShortSum = 16;
+  std::int64_t steps = 1;
+  for (Label l = 0; l < c.label_count(); ++l)
+    if (c.is_reduced(l)) steps *= c.extents[l];
+  return c.in.size() > 1 && steps > 1 && steps <= kShortSum;
+}
+
 UnitShape unit_shape(const LoopNest& nest, double seconds, Specialization specialization) {
   switch (specialization) {
     case Specialization::always:
@@ -49,8 +59,8 @@ UnitShape unit_shape(const LoopNest& nest, double seconds, Specialization specia
     case Specialization::automatic:
       break;
   }
-  return seconds < kSpecializeSeconds && !has_scratch(nest.body) ? UnitShape::constant
-                                                                 : UnitShape::argument;
+  const bool pays = seconds < kSpecializeSeconds || has_short_sums(nest.contraction);
+  return pays && !has_scratch(nest.body) ? UnitShape::constant : UnitShape::argument;
 }
 
 std::string header(const Program& program, std::size_t step) {
