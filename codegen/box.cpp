@@ -41,7 +41,8 @@ llvm::Value* Box::spread(llvm::Value* scalar, const Piece& piece) {
 
 llvm::Value* Box::mask_of(const Piece& piece) const {
   if (piece.is_whole()) return nullptr;
-  if (piece.active_slot >= 0) return frame_.lanes_before(piece.active_slot, piece.width);
+  if (piece.active_slot >= 0)
+    return frame_.lanes_before(piece.active_slot, piece.before, piece.width);
   std::vector<llvm::Constant*> bits;
   for (int l = 0; l < piece.width; ++l) bits.push_back(frame_.builder().getInt1(l < piece.active));
   return llvm::ConstantVector::get(bits);
@@ -51,8 +52,8 @@ llvm::Value* Box::mask_of_row(const Piece& lanes, const Piece& rows, int row) co
   llvm::Value* mask = mask_of(lanes);
   if (rows.active_slot < 0) return mask;
   auto& builder = frame_.builder();
-  llvm::Value* is_there = builder.CreateVectorSplat(static_cast<unsigned>(lanes.width),
-                                                    frame_.is_before(rows.active_slot, row));
+  llvm::Value* is_there = builder.CreateVectorSplat(
+      static_cast<unsigned>(lanes.width), frame_.is_before(rows.active_slot, rows.before + row));
   return mask ? builder.CreateAnd(mask, is_there) : is_there;
 }
 

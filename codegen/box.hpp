@@ -12,12 +12,14 @@
 namespace einjit {
 
 // Elements [offset, offset + active) of the vec variable, in a vector of `width` (1: a scalar).
-// With `active_slot`, how many of them there are is known at run time only.
+// With `active_slot`, how many of them there are is known at run time only: the slot's number, less
+// `before`.
 struct Piece {
   std::int64_t offset = 0;
   int width = 1;
   int active = 1;
   int active_slot = -1;
+  int before = 0;
   bool is_whole() const { return active == width && active_slot < 0; }
 };
 

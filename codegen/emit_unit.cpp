@@ -157,13 +157,16 @@ class TileEmitter {
     return next;
   }
 
-  // Adds the products of `count` steps of the innermost reduced variable.
-  void emit_steps(std::int64_t count, Values& sums) {
+  // Adds the products of `count` steps of the innermost reduced variable; if a slot is given, of as
+  // many as it says.
+  void emit_steps(std::int64_t count, int count_slot, Values& sums) {
     const int inner = reduced_.back();
     if (inner == vec_) {
       std::vector<Piece> pieces = cut_into_pieces(count, pieces_.front().width);
       for (std::size_t p = 0; p < pieces.size(); ++p) {
         pieces[p].width = pieces_[p].width;
+        pieces[p].active_slot = count_slot;
+        pieces[p].before = static_cast<int>(pieces[p].offset);
         for (std::size_t u = 0; u < points_.size(); ++u) {
           llvm::Value*& sum = sum_at(sums, 0, u, p);
           sum = multiply_add({pieces[p], points_[u]}, sum);
@@ -201,13 +204,13 @@ class TileEmitter {
     const bool innermost = level + 1 == reduced_.size();
     preload(level);
     const Values pointers_before = box_.pointers;
-    // Runs `count` steps from the current pointers.
-    auto run_steps = [&](std::int64_t count, Values values) {
+    // Runs `count` steps from the current pointers, or as many as a slot says.
+    auto run_steps = [&](std::int64_t count, Values values, int count_slot = -1) {
       // Only the innermost steps are at hand together, for blocks to be transposed.
       box_.lengths[reduced_[level]] = innermost ? count : 1;
       if (innermost) {
         box_.push_scope();
-        emit_steps(count, values);
+        emit_steps(count, count_slot, values);
         box_.pop_scope();
       } else {
         const Values first = box_.pointers;
@@ -221,16 +224,25 @@ class TileEmitter {
       }
       return values;
     };
-    auto run_trips = [&](const Size& trips, Values values) {
+    auto run_loop = [&](const Size& trips, std::int64_t steps, Values values) {
       return carry_through(trips, reduced_[level], std::move(values), [&](Values in) {
         const Values at = box_.pointers;
-        in = run_steps(var.factor, std::move(in));
-        box_.pointers = advanced(at, reduced_[level], var.factor);
+        in = run_steps(steps, std::move(in));
+        box_.pointers = advanced(at, reduced_[level], steps);
         return in;
       });
     };
+    auto run_trips = [&](const Size& trips, Values values) {
+      return run_loop(trips, var.factor, std::move(values));
+    };
     auto run_rest = [&](Values values) {
       values = run_trips(var.trips, std::move(values));
+      if (var.tail_slot >= 0 && reduced_[level] != vec_)
+        return run_loop(Size{0, var.tail_slot}, 1, std::move(values));
+      if (var.tail_slot >= 0)
+        return frame_.emit_unless_zero(var.tail_slot, std::move(values), [&](const Values& in) {
+          return run_steps(var.factor, in, var.tail_slot);
+        });
       return var.tail > 0 ? run_steps(var.tail, std::move(values)) : values;
     };
     // Sums of `count` blocks, added up one after the other.
@@ -246,7 +258,8 @@ class TileEmitter {
           var.superblocks, reduced_[level], std::move(sums),
           [&](const Values& in) { return added(in, run_blocks(Size{var.merge}, zeros())); });
       if (!var.blocks.is(0)) sums = added(sums, run_blocks(var.blocks, zeros()));
-      if (!var.trips.is(0) || var.tail > 0) sums = added(sums, run_rest(zeros()));
+      if (!var.trips.is(0) || var.tail > 0 || var.tail_slot >= 0)
+        sums = added(sums, run_rest(zeros()));
     }
     box_.pointers = pointers_before;
     return sums;
@@ -263,15 +276,21 @@ class TileEmitter {
         carried.push_back(box_.pointers[o]);
       }
     const auto pointers = static_cast<long>(moving.size());
+    const UnitVar& var = unit_.vars[static_cast<std::size_t>(variable)];
+    const bool any_length = var.tail_slot >= 0 || var.merge > 0;
+    const auto least = any_length ? UnitFrame::Least::zero : UnitFrame::Least::one;
     carried.insert(carried.end(), values.begin(), values.end());
-    carried = frame_.emit_loop(trips, std::move(carried), [&](const Values& in) {
-      for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = in[m];
-      const Values next = body(Values(in.begin() + pointers, in.end()));
-      Values out;
-      for (std::size_t o : moving) out.push_back(box_.pointers[o]);
-      out.insert(out.end(), next.begin(), next.end());
-      return out;
-    });
+    carried = frame_.emit_loop(
+        trips, std::move(carried),
+        [&](const Values& in) {
+          for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = in[m];
+          const Values next = body(Values(in.begin() + pointers, in.end()));
+          Values out;
+          for (std::size_t o : moving) out.push_back(box_.pointers[o]);
+          out.insert(out.end(), next.begin(), next.end());
+          return out;
+        },
+        least);
     for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = carried[m];
     return {carried.begin() + pointers, carried.end()};
   }

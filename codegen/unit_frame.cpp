@@ -178,12 +178,12 @@ llvm::Value* UnitFrame::is_told(StoreMode mode) {
   return told;
 }
 
-llvm::Value* UnitFrame::lanes_before(int index, int width) {
-  llvm::Value*& mask = masks_[{index, width}];
+llvm::Value* UnitFrame::lanes_before(int index, int first, int width) {
+  llvm::Value*& mask = masks_[{index, first, width}];
   if (!mask) {
     std::vector<llvm::Constant*> lanes;
     for (int l = 0; l < width; ++l)
-      lanes.push_back(entry_builder_.getInt32(static_cast<std::uint32_t>(l)));
+      lanes.push_back(entry_builder_.getInt32(static_cast<std::uint32_t>(first + l)));
     llvm::Value* count = entry_builder_.CreateTrunc(slot(index), entry_builder_.getInt32Ty());
     mask = entry_builder_.CreateICmpULT(
         llvm::ConstantVector::get(lanes),
@@ -196,15 +196,44 @@ llvm::Value* UnitFrame::is_before(int index, int position) {
   return builder_.CreateICmpSGT(slot(index), builder_.getInt64(static_cast<unsigned>(position)));
 }
 
-Values UnitFrame::emit_loop(const Size& trips, Values carried, const LoopBody& body) {
+Values UnitFrame::emit_loop(const Size& trips, Values carried, const LoopBody& body, Least least) {
   if (trips.is(0)) return carried;
   if (trips.is(1)) return body(carried);
+  auto make = [&](const Values& in) { return loop(times(trips, 1), in, body); };
+  if (trips.is_constant() || least == Least::one) return make(carried);
+  return emit_unless_zero(trips.slot, std::move(carried), make);
+}
+
+Values UnitFrame::emit_unless_zero(int index, Values carried, const LoopBody& body) {
+  auto* before = builder_.GetInsertBlock();
+  auto* some = llvm::BasicBlock::Create(function_->getContext(), "some", function_);
+  auto* done = llvm::BasicBlock::Create(function_->getContext(), "done", function_);
+  builder_.CreateCondBr(builder_.CreateICmpEQ(slot(index), builder_.getInt64(0)), done, some);
+  builder_.SetInsertPoint(some);
+  llvm::Value* const ahead = ahead_at_;
+  Values next = body(carried);
+  auto* last = builder_.GetInsertBlock();
+  builder_.CreateBr(done);
+  builder_.SetInsertPoint(done);
+  auto merge = [&](llvm::Value* skipped, llvm::Value* made) -> llvm::Value* {
+    if (skipped == made) return made;
+    auto* phi = builder_.CreatePHI(made->getType(), 2);
+    phi->addIncoming(skipped, before);
+    phi->addIncoming(made, last);
+    return phi;
+  };
+  for (std::size_t i = 0; i < next.size(); ++i) next[i] = merge(carried[i], next[i]);
+  if (ahead) ahead_at_ = merge(ahead, ahead_at_);
+  return next;
+}
+
+Values UnitFrame::loop(llvm::Value* trips, Values carried, const LoopBody& body) {
   llvm::BasicBlock* before = builder_.GetInsertBlock();
   auto* loop = llvm::BasicBlock::Create(function_->getContext(), "loop", function_);
   builder_.CreateBr(loop);
   builder_.SetInsertPoint(loop);
   auto* left = builder_.CreatePHI(builder_.getInt64Ty(), 2, "left");
-  left->addIncoming(times(trips, 1), before);
+  left->addIncoming(trips, before);
   std::vector<llvm::PHINode*> phis;
   Values values;
   for (llvm::Value* value : carried) {

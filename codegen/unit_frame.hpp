@@ -4,6 +4,7 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <array>
 #include <functional>
 #include <map>
 #include <vector>
@@ -36,9 +37,13 @@ class UnitFrame {
   llvm::Value* advance(llvm::Value* pointer, const Size& size, std::int64_t factor);
 
   // for (trips times) carried = body(carried); a constant count of 0 or 1 makes no loop, and a
-  // run-time count is at least 1. Returns the last carried values.
+  // run-time count is at least 1, unless it may be 0. Returns the last carried values.
   using LoopBody = std::function<Values(const Values& carried)>;
-  Values emit_loop(const Size& trips, Values carried, const LoopBody& body);
+  enum class Least : std::uint8_t { zero, one };
+  Values emit_loop(const Size& trips, Values carried, const LoopBody& body,
+                   Least least = Least::one);
+  // carried = body(carried) if the slot is not 0.
+  Values emit_unless_zero(int slot, Values carried, const LoopBody& body);
 
   // Whether the output's pointer is on a cache line, and whether a slot is not 0; computed once.
   llvm::Value* is_aligned();
@@ -47,8 +52,8 @@ class UnitFrame {
   void emit_if(llvm::Value* condition, const std::function<void()>& then,
                const std::function<void()>& otherwise);
 
-  // Which lanes of a vector lie before the number in a slot.
-  llvm::Value* lanes_before(int slot, int width);
+  // Which lanes of a vector whose first is number `first` lie before the number in a slot.
+  llvm::Value* lanes_before(int slot, int first, int width);
   // Whether a position does.
   llvm::Value* is_before(int slot, int position);
 
@@ -63,6 +68,7 @@ class UnitFrame {
 
  private:
   llvm::Value* scale(int index, llvm::Value*& cached);
+  Values loop(llvm::Value* trips, Values carried, const LoopBody& body);
   llvm::Value* slot(int index);
 
   llvm::Function* function_;
@@ -78,7 +84,7 @@ class UnitFrame {
   int mode_slot_;
   std::map<std::int64_t, llvm::Value*> told_;
   std::map<int, llvm::Value*> slots_;
-  std::map<std::pair<int, int>, llvm::Value*> masks_;
+  std::map<std::array<int, 3>, llvm::Value*> masks_;
   std::map<std::pair<int, std::int64_t>, llvm::Value*> products_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace einjit {
 namespace {
@@ -152,6 +153,18 @@ class Builder {
            is_written_joined(c, vec->var.label, other.var.label);
   }
 
+  // Whether the steps that an unrolled loop over a sum leaves can be made one by one, to the same
+  // bits: they are not in chains, and no block is transposed along them.
+  bool has_single_steps(const Variable& variable) const {
+    if (variable.var.role != Role::reduce || variable.var.factor == 1 || variable.var.chains > 1)
+      return false;
+    const auto vec = std::ranges::find(chain_.tile->vars, Role::vec, &TileVar::role);
+    return vec != chain_.tile->vars.end() && &variable == &variables_.back() &&
+           std::ranges::all_of(chain_.tile->in, [&](const Ref& in) {
+             return in.strides[vec->label].inner == 0 || in.strides[vec->label].inner == 1;
+           });
+  }
+
   UnitVar unit_var(const Variable& variable) {
     UnitVar made;
     made.role = variable.var.role;
@@ -172,14 +185,22 @@ class Builder {
       made.factor = variable.var.factor;
       made.chains = variable.var.chains;
       const std::int64_t merge = variable.var.merge, blocks = merge > 0 ? trips / merge : 0;
-      auto sized_or_none = [&](std::int64_t size) { return size == 0 ? Size{0} : sized(size); };
-      if (blocks > 0) {
+      // Sums in blocks, and rows summed along their vectors, are of any length: one unit for all.
+      const bool is_row = shape_ == UnitShape::argument && made.role == Role::vec;
+      const bool any_length =
+          is_row || (shape_ == UnitShape::argument && (merge > 0 || has_single_steps(variable)));
+      auto sized_or_none = [&](std::int64_t size) {
+        return size == 0 && !any_length ? Size{0} : sized(size);
+      };
+      if (blocks > 0 || (any_length && merge > 0)) {
         made.merge = variable.var.merge;
         made.superblocks = sized_or_none(merge > 1 ? blocks / merge : 0);
         made.blocks = sized_or_none(merge > 1 ? blocks % merge : blocks);
       }
       made.trips = sized_or_none(trips - blocks * merge);
       made.tail = variable.length % variable.var.factor;
+      if (is_row || (any_length && has_single_steps(variable)))
+        made.tail_slot = argument(std::exchange(made.tail, 0)).slot;
     }
     return made;
   }

@@ -61,12 +61,16 @@ class Enumerator {
     for (unsigned mask = 0; mask < (packs ? 4u : 1u); ++mask) {
       if (tile.unroll < 0 && (mask & unroll_bit)) continue;
       if (!is_worth_packing(mask)) continue;
-      tile.packed = mask;
-      const double cycles = tile_cycles(c_, target_, tile);
+      RegisterTile packed = tile;
+      packed.packed = mask;
+      // Panels are whole vectors wide: one kind of code for labels of any length.
+      const bool packs_vec = (mask & ~unroll_bit) != 0;
+      if (packs_vec && tile.vec_length > lanes_)
+        packed.vec_length = (tile.vec_length + lanes_ - 1) / lanes_ * lanes_;
+      const double cycles = tile_cycles(c_, target_, packed);
       const auto [it, added] = best_.try_emplace(
-          {tile.vec, tile.unroll, tile.unroll2, tile.packed, tile.vec_length <= lanes_}, tile,
-          cycles);
-      if (!added && cycles < it->second.cycles) it->second = {tile, cycles};
+          {tile.vec, tile.unroll, tile.unroll2, mask, tile.vec_length <= lanes_}, packed, cycles);
+      if (!added && cycles < it->second.cycles) it->second = {packed, cycles};
     }
   }
 

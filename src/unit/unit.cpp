@@ -42,8 +42,8 @@ std::string Unit::key() const {
                                                   : "reduce";
     text += fmt::format("; {}", role);
     if (var.is_reduced)
-      text += fmt::format(" sum {}x{}+{} chains {}", text_of(var.trips), var.factor, var.tail,
-                          var.chains);
+      text += fmt::format(" sum {}x{}+{} chains {}", text_of(var.trips), var.factor,
+                          text_of(Size{var.tail, var.tail_slot}), var.chains);
     else
       text += fmt::format(" {}", var.length);
     if (var.active_slot >= 0) text += fmt::format(" last %{}", var.active_slot);

@@ -43,7 +43,8 @@ struct UnitLoop {
 // `active_slot`, a vec variable's last vector holds only as many elements as that argument says.
 // Reduced: `trips` steps of `factor`, then `tail` (< factor) steps; before them `blocks` of `merge`
 // such trips, each summed on its own and then added, and before those `superblocks` of `merge`
-// blocks.
+// blocks. With `tail_slot` the number of tail steps is an argument. Then, and of a sum in blocks,
+// each of these numbers may be 0 if it is an argument.
 struct UnitVar {
   Role role = Role::unroll;
   bool is_reduced = false;
@@ -52,6 +53,7 @@ struct UnitVar {
   std::int64_t factor = 1;
   Size trips;
   std::int64_t tail = 0;
+  int tail_slot = -1;
   int chains = 1;
   int merge = 0;
   Size blocks, superblocks;
