@@ -63,9 +63,9 @@ class Enumerator {
       if (!is_worth_packing(mask)) continue;
       RegisterTile packed = tile;
       packed.packed = mask;
-      // Panels are whole vectors wide: one kind of code for labels of any length.
+      // Panels are whole vectors wide, or end with half of one: one kind of code for odd lengths.
       const bool packs_vec = (mask & ~unroll_bit) != 0;
-      if (packs_vec && tile.vec_length > lanes_)
+      if (packs_vec && tile.vec_length > lanes_ && tile.vec_length % (lanes_ / 2) != 0)
         packed.vec_length = (tile.vec_length + lanes_ - 1) / lanes_ * lanes_;
       const double cycles = tile_cycles(c_, target_, packed);
       const auto [it, added] = best_.try_emplace(
