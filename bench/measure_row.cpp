@@ -153,7 +153,8 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
                    work.read + work.written,
                    0,
                    0,
-                   {}};
+                   {},
+                   0};
   result.peak_gflops = measure_fma_peak(row.dtype);
   for (const auto& peer : peers.peers) {
     PeerRun run = peer_contraction(*peer, c, arrays.pointers);
@@ -184,18 +185,21 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
 
 RowResult measure_compile(const Row& row) {
   std::vector<double> samples;
+  std::int64_t units = 0;
   for (int i = 0; i < 5; ++i) {
     Engine engine;
     // The engine's own set-up (opening LLVM) is not the kernel's: a first kernel pays for it.
     const Layout scalar = Layout::row_major(row.dtype, {});
     (void)engine.compile("->", std::span(&scalar, 1));
+    const std::int64_t before = engine.statistics().units_compiled;
     const auto start = std::chrono::steady_clock::now();
     (void)engine.compile(row.expression, row.operands);
     samples.push_back(
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    units = engine.statistics().units_compiled - before;
   }
   std::ranges::sort(samples);
-  return {row, 1, samples[2], 0, 0, 0, 0, {}};
+  return {row, 1, samples[2], 0, 0, 0, 0, {}, units};
 }
 
 }  // namespace einjit_bench

@@ -101,7 +101,9 @@ void Report::print_summary() const {
   };
   std::map<std::string, Sum> suites;
   for (const RowResult& r : results_) {
-    Sum& s = suites[r.row.suite + " " + name_of(r.row.dtype)];
+    std::string name = r.row.suite + " " + name_of(r.row.dtype);
+    if (r.row.suite == "compile") name += r.units_compiled > 0 ? " with LLVM" : " without";
+    Sum& s = suites[name];
     ++s.rows;
     s.seconds.push_back(r.seconds);
     if (fraction(r) > 0) {
@@ -118,7 +120,7 @@ void Report::print_summary() const {
   for (auto& [name, s] : suites) {
     std::ranges::sort(s.seconds);
     if (name.starts_with("compile")) {
-      fmt::print("{:<12} {} rows: median {}, 95th percentile {}, worst {}\n", name, s.rows,
+      fmt::print("{:<22} {} rows: median {}, 95th percentile {}, worst {}\n", name, s.rows,
                  time_text(s.seconds[s.seconds.size() / 2]),
                  time_text(s.seconds[s.seconds.size() * 95 / 100]), time_text(s.seconds.back()));
       continue;
@@ -164,7 +166,8 @@ std::string Report::json() const {
                                {"time_ns", r.seconds * 1e9},
                                {"gflops", r.flops / r.seconds * 1e-9},
                                {"gbs", r.bytes / r.seconds * 1e-9},
-                               {"limit_fraction", fraction(r)}};
+                               {"limit_fraction", fraction(r)},
+                               {"units_compiled", r.units_compiled}};
     row["best_peer"] = r.best_peer() ? nlohmann::ordered_json(r.best_peer()->name) : nullptr;
     row["ratio_to_best_peer"] = r.best_peer() ? nlohmann::ordered_json(ratio(r)) : nullptr;
     for (const PeerTime& peer : r.peers)

@@ -195,6 +195,59 @@ TEST(Schedules, ShortRunsAreJoined) {
       }
 }
 
+// Sums of any length through units that know of none: rows along their vectors, columns in blocks,
+// unrolled steps. The same bits as code made for the length, and not far from the exact sum.
+TEST(Schedules, OneUnitSumsAnyLength) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  struct Case {
+    const char *expression, *schedule;
+  };
+  for (const Case& c :
+       {Case{"ij->i", "loop i 1; tile j vec 64"}, Case{"ij->i", "loop i 1; tile j vec 32 merge 2"},
+        Case{"ij->i", "loop i 3; tile j vec 16, i unroll 3"},
+        Case{"ji->i", "tile i vec 16, j reduce merge 4"},
+        Case{"ji->i", "tile i vec 16, j reduce 4 merge 2"},
+        Case{"ij,kj->ik", "pack in1; loop i 2; tile k vec 16, i unroll 2, j reduce 8"}})
+    for (std::int64_t length :
+         {2, 7, 8, 15, 16, 17, 31, 63, 64, 65, 127, 128, 129, 255, 256, 300}) {
+      const std::string_view expression = c.expression;
+      const bool is_row = expression.starts_with("ij");
+      std::vector<Layout> layouts{
+          Layout::row_major(DType::f32, is_row ? std::vector<std::int64_t>{16, length}
+                                               : std::vector<std::int64_t>{length, 16})};
+      if (expression.contains(',')) layouts.push_back(layouts[0]);
+      std::vector<float> a(static_cast<std::size_t>(16 * length));
+      for (std::size_t n = 0; n < a.size(); ++n) a[n] = std::sin(static_cast<float>(n));
+      std::vector<std::vector<float>> results;
+      for (Specialization specialization : {Specialization::always, Specialization::never}) {
+        CompileOptions options;
+        options.schedule = c.schedule;
+        options.specialization = specialization;
+        const auto kernel = engine.try_compile(expression, layouts, options);
+        ASSERT_TRUE(kernel) << kernel.error().message << c.schedule;
+        std::vector<float> out(static_cast<std::size_t>(kernel->output().element_count()), -1);
+        void* const operands[] = {out.data(), a.data(), a.data()};
+        ASSERT_EQ(kernel->run(operands), Status::ok);
+        results.push_back(std::move(out));
+      }
+      EXPECT_EQ(results[0], results[1]) << c.expression << " " << c.schedule << " " << length;
+      for (std::size_t o = 0; o < results[0].size(); ++o) {
+        double sum = 0, size = 0;
+        const std::size_t rows = expression.contains(',') ? o / 16 : o, other = o % 16;
+        for (std::size_t j = 0; j < static_cast<std::size_t>(length); ++j) {
+          const auto l = static_cast<std::size_t>(length);
+          const double term = !is_row ? a[j * 16 + o]
+                              : expression.contains(',')
+                                  ? double{a[rows * l + j]} * a[other * l + j]
+                                  : a[rows * l + j];
+          sum += term;
+          size += std::abs(term);
+        }
+        ASSERT_NEAR(results[0][o], sum, size * 1e-6) << c.expression << c.schedule << length;
+      }
+    }
+}
+
 // Products of inputs made while they are packed: given, with tails everywhere, and chosen.
 TEST(Schedules, ProductsArePacked) {
   Engine engine(Target::host(), {.cache_directory = ""});
