@@ -88,7 +88,7 @@ void Output::flush() {
   results_.clear();
 }
 
-// Only ways that can occur: no more than one piece of a sum is stored without one.
+// Only what can occur: without a sum nothing is added, without whole vectors nothing is streamed.
 void Output::store_as_told() {
   const bool may_add =
       unit_.old != Old::scale_by_beta && std::ranges::any_of(unit_.vars, &UnitVar::is_reduced);

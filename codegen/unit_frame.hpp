@@ -36,8 +36,8 @@ class UnitFrame {
   // pointer + sum of size * factor elements.
   llvm::Value* advance(llvm::Value* pointer, const Size& size, std::int64_t factor);
 
-  // for (trips times) carried = body(carried); a constant count of 0 or 1 makes no loop, and a
-  // run-time count is at least 1, unless it may be 0. Returns the last carried values.
+  // for (trips times) carried = body(carried); a constant count of 0 or 1 makes no loop, a run-time
+  // count is at least `least`. Returns the last carried values.
   using LoopBody = std::function<Values(const Values& carried)>;
   enum class Least : std::uint8_t { zero, one };
   Values emit_loop(const Size& trips, Values carried, const LoopBody& body,

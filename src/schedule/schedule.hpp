@@ -28,6 +28,9 @@
 // written once and are larger than the caches; where the output given at run time is not on a cache
 // line, ordinary stores take its place.
 //
+// Where nothing is summed and whole runs of the vec label lie end to end along an unrolled one, a
+// tile writes them as one: `tile l vec 3, j unroll 16` stores three vectors of 16.
+//
 // A packed buffer holds the operand's labels in the order [others][vec or unroll label / factor]
 // [reduced labels][vec or unroll label % factor], the last contiguous.
 #pragma once

@@ -26,6 +26,8 @@ constexpr double kShortRunAhead = 1.5;     // if tiles that go along its row ask
 constexpr double kShortRunStreamed = 1.5;  // if it is written past the caches
 constexpr double kFewRows = 4;             // read at once: the hardware's prefetchers keep up
 constexpr double kLongPiece = 12;          // lines of a row read at once: prefetchers follow each
+constexpr double kFollowedLate = 0.25;     // if a tile reads several such rows
+constexpr double kAskedTooEarly = 0.5;
 constexpr double kStartLines = 8;
 constexpr double kStreams = 16;  // rows in turn that a prefetcher follows
 
@@ -41,11 +43,7 @@ class Analysis : Streams {
       if (s.is_output && schedule_.store == Store::cached) lines *= 2;
       lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
       if (is_waited_for(s)) {
-        // Asked for too early is better than not at all; prefetchers of the hardware need a few
-        // lines of each row to begin.
-        const double start = c_.in.size() < 2 ? 0 : std::min(kStartLines / lines_along(s), 1.5);
-        const bool is_followed = !s.is_copied && lines_along(s) >= kLongPiece;
-        const double late = s.is_ahead ? 0.5 : is_followed ? 0.25 : 1 + start;
+        const double late = lateness(s);
         result.waited_lines += lines * late;
         lines *= std::max(late, 1.0);
       }
@@ -107,6 +105,14 @@ class Analysis : Streams {
     if (s.is_output || s.is_dense || is_asked_for(s)) return false;
     if (s.is_copied) return true;
     return line_cost(s) == 1 && rows_at_once(s) > kFewRows && !is_read_in_turn(s);
+  }
+
+  // How late a line that is waited for comes, against one nobody knew of. Asked for too early is
+  // better than not at all; the hardware's prefetchers need a few lines of each row to begin.
+  double lateness(const Stream& s) const {
+    if (s.is_ahead) return kAskedTooEarly;
+    if (!s.is_copied && lines_along(s) >= kLongPiece) return kFollowedLate;
+    return 1 + (c_.in.size() < 2 ? 0 : std::min(kStartLines / lines_along(s), 1.5));
   }
 
   // Long pieces of rows, one after the other.
