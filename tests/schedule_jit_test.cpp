@@ -206,6 +206,7 @@ TEST(Schedules, OneUnitSumsAnyLength) {
        {Case{"ij->i", "loop i 1; tile j vec 64"}, Case{"ij->i", "loop i 1; tile j vec 32 merge 2"},
         Case{"ij->i", "loop i 3; tile j vec 16, i unroll 3"},
         Case{"ji->i", "tile i vec 16, j reduce merge 4"},
+        Case{"ji->i", "loop j 16; tile i vec 16, j reduce"},
         Case{"ji->i", "tile i vec 16, j reduce 4 merge 2"},
         Case{"ij,kj->ik", "pack in1; loop i 2; tile k vec 16, i unroll 2, j reduce 8"}})
     for (std::int64_t length :

@@ -111,7 +111,10 @@ class Builder {
       std::int64_t length = ranges_[var.label].len;
       const For* loop = loop_over(var.label);
       if (loop) length = std::min(length, loop->step);
-      if (length == 1 && !loop && !is_dynamic(var.label)) continue;
+      // A last step of a sum that is cut is like its other pieces: it may be added to them.
+      const bool is_piece =
+          is_reduced && shape_ == UnitShape::argument && nest_.contraction.extents[var.label] > 1;
+      if (length == 1 && !loop && !is_dynamic(var.label) && !is_piece) continue;
       variables_.push_back({var, is_reduced, length});
     }
   }
