@@ -215,10 +215,7 @@ llvm::Value* Box::load_value(int input, const Point& point) {
 // The vector that will be read so many elements further on, into L2.
 void Box::ask_ahead(const UnitRef& ref, llvm::Value* from) {
   if (ref.ahead.is(0)) return;
-  auto& builder = frame_.builder();
-  builder.CreateIntrinsic(llvm::Intrinsic::prefetch, {builder.getPtrTy()},
-                          {frame_.advance(from, ref.ahead, 1), builder.getInt32(0),
-                           builder.getInt32(2), builder.getInt32(1)});
+  frame_.prefetch(frame_.advance(from, ref.ahead, 1), Into::l2);
 }
 
 }  // namespace einjit

@@ -16,11 +16,7 @@ constexpr std::size_t kMostWaiting = 24;
 }  // namespace
 
 void Output::prefetch(const Point& point) {
-  auto& builder = frame_.builder();
-  // For writing, into L1, data.
-  builder.CreateIntrinsic(llvm::Intrinsic::prefetch, {builder.getPtrTy()},
-                          {box_.address(0, unit_.out, point.at, point.piece.offset),
-                           builder.getInt32(1), builder.getInt32(3), builder.getInt32(1)});
+  frame_.prefetch(box_.address(0, unit_.out, point.at, point.piece.offset), Into::l1_to_write);
 }
 
 void Output::put(const Point& point, llvm::Value* sum) {
@@ -67,42 +63,28 @@ void Output::add(Result result) {
   results_.push_back(result);
 }
 
-llvm::Value* Output::condition() {
-  if (unit_.store == Store::streaming) return frame_.is_aligned();
-  if (unit_.old == Old::add_later) return frame_.is_set(unit_.later_slot);
-  return nullptr;
+llvm::Value* Output::streams() {
+  const bool has_whole_vectors = std::ranges::any_of(results_, [&](const Result& result) {
+    return !result.is_scattered && !result.mask && result.piece.width == lanes_;
+  });
+  if (!has_whole_vectors) return nullptr;
+  if (unit_.mode_slot >= 0) return frame_.is_told(kStreams);
+  return unit_.store == Store::streaming ? frame_.is_aligned() : nullptr;
 }
 
 void Output::flush() {
   if (results_.empty()) return;
-  llvm::Value* other = condition();
-  if (unit_.mode_slot >= 0) {
-    store_as_told();
-  } else if (!other) {
-    store_all(Way::plain);
-  } else {
-    const Way way = unit_.store == Store::streaming ? Way::streamed : Way::add_old;
-    frame_.emit_if(
-        other, [&] { store_all(way); }, [&] { store_all(Way::plain); });
-  }
-  results_.clear();
-}
-
-// Only what can occur: without a sum nothing is added, without whole vectors nothing is streamed.
-void Output::store_as_told() {
-  const bool may_add =
-      unit_.old != Old::scale_by_beta && std::ranges::any_of(unit_.vars, &UnitVar::is_reduced);
-  const bool may_stream = std::ranges::any_of(results_, [&](const Result& result) {
-    return !result.is_scattered && !result.mask && result.piece.width == lanes_;
-  });
   auto store_cached = [&] {
-    if (!may_add) return store_all(Way::plain);
+    if (unit_.old != Old::add_if_told) return store_all(Way::plain);
     frame_.emit_if(
         frame_.is_told(kAddsOld), [&] { store_all(Way::add_old); }, [&] { store_all(Way::plain); });
   };
-  if (!may_stream) return store_cached();
-  frame_.emit_if(
-      frame_.is_told(kStreams), [&] { store_all(Way::streamed); }, store_cached);
+  if (llvm::Value* streamed = streams())
+    frame_.emit_if(
+        streamed, [&] { store_all(Way::streamed); }, store_cached);
+  else
+    store_cached();
+  results_.clear();
 }
 
 void Output::store_all(Way way) {

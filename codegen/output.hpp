@@ -37,11 +37,10 @@ class Output {
 
   void add(Result result);
   void store_all(Way way);
-  void store_as_told();
   void store(const Result& result, Way way);
   llvm::Value* old(const Result& result);
-  // The condition of the other way to store, if the unit has one.
-  llvm::Value* condition();
+  // The condition of streaming; null: never.
+  llvm::Value* streams();
 
   UnitFrame& frame_;
   const Unit& unit_;

@@ -107,11 +107,6 @@ llvm::Value* UnitFrame::is_aligned() {
   return aligned_;
 }
 
-llvm::Value* UnitFrame::is_set(int index) {
-  if (!set_) set_ = entry_builder_.CreateICmpNE(slot(index), entry_builder_.getInt64(0));
-  return set_;
-}
-
 void UnitFrame::emit_if(llvm::Value* condition, const std::function<void()>& then,
                         const std::function<void()>& otherwise) {
   auto block = [&](const char* name) {
@@ -128,6 +123,14 @@ void UnitFrame::emit_if(llvm::Value* condition, const std::function<void()>& the
   builder_.SetInsertPoint(done);
 }
 
+void UnitFrame::prefetch(llvm::Value* address, Into into) {
+  // rw, locality and cache type, in the words of LLVM's language reference.
+  const bool writes = into == Into::l1_to_write;
+  builder_.CreateIntrinsic(llvm::Intrinsic::prefetch, {builder_.getPtrTy()},
+                           {address, builder_.getInt32(writes), builder_.getInt32(writes ? 3 : 2),
+                            builder_.getInt32(1)});
+}
+
 void UnitFrame::ask_ahead(int lines) {
   auto* offset_type = builder_.getInt32Ty();
   for (int line = 0; line < lines; ++line) {
@@ -135,37 +138,18 @@ void UnitFrame::ask_ahead(int lines) {
         builder_.CreateConstGEP1_64(offset_type, ahead_at_, static_cast<std::uint64_t>(line));
     auto* offset = builder_.CreateSExt(builder_.CreateLoad(offset_type, at), builder_.getInt64Ty());
     auto* address = builder_.CreateGEP(builder_.getInt8Ty(), ahead_base_, offset);
-    builder_.CreateIntrinsic(
-        llvm::Intrinsic::prefetch, {builder_.getPtrTy()},
-        {address, builder_.getInt32(0), builder_.getInt32(2), builder_.getInt32(1)});
+    prefetch(address, Into::l2);
   }
   ahead_at_ =
       builder_.CreateConstGEP1_64(offset_type, ahead_at_, static_cast<std::uint64_t>(lines));
 }
 
 void UnitFrame::ask_ahead_by_slot(int index) {
-  llvm::Value* none = builder_.getInt64(0);
-  auto* before = builder_.GetInsertBlock();
-  auto* loop = llvm::BasicBlock::Create(function_->getContext(), "ask", function_);
-  auto* done = llvm::BasicBlock::Create(function_->getContext(), "asked", function_);
-  llvm::Value* const first = ahead_at_;
-  builder_.CreateCondBr(builder_.CreateICmpEQ(slot(index), none), done, loop);
-  builder_.SetInsertPoint(loop);
-  auto* left = builder_.CreatePHI(builder_.getInt64Ty(), 2, "left");
-  auto* at = builder_.CreatePHI(builder_.getPtrTy(), 2, "ahead");
-  ahead_at_ = at;
-  ask_ahead(1);
-  llvm::Value* fewer = builder_.CreateSub(left, builder_.getInt64(1));
-  left->addIncoming(slot(index), before);
-  left->addIncoming(fewer, loop);
-  at->addIncoming(first, before);
-  at->addIncoming(ahead_at_, loop);
-  builder_.CreateCondBr(builder_.CreateICmpEQ(fewer, none), done, loop);
-  builder_.SetInsertPoint(done);
-  auto* after = builder_.CreatePHI(builder_.getPtrTy(), 2, "ahead");
-  after->addIncoming(first, before);
-  after->addIncoming(ahead_at_, loop);
-  ahead_at_ = after;
+  auto ask = [&](const Values&) {
+    ask_ahead(1);
+    return Values{};
+  };
+  emit_loop(Size{0, index}, {}, ask, Least::zero);
 }
 
 llvm::Value* UnitFrame::is_told(StoreMode mode) {

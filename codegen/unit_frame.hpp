@@ -19,6 +19,9 @@ using Values = std::vector<llvm::Value*>;
 // time; a block that only falls through costs nothing when it runs.
 void start_block(llvm::IRBuilder<>& builder);
 
+// Where a line that is asked for goes.
+enum class Into : std::uint8_t { l1_to_write, l2 };
+
 class UnitFrame {
  public:
   UnitFrame(llvm::Module& module, const Unit& unit, const std::string& symbol);
@@ -45,9 +48,8 @@ class UnitFrame {
   // carried = body(carried) if the slot is not 0.
   Values emit_unless_zero(int slot, Values carried, const LoopBody& body);
 
-  // Whether the output's pointer is on a cache line, and whether a slot is not 0; computed once.
+  // Whether the output's pointer is on a cache line, computed once.
   llvm::Value* is_aligned();
-  llvm::Value* is_set(int slot);
   // if (condition) then() else otherwise(); neither may define what is used after.
   void emit_if(llvm::Value* condition, const std::function<void()>& then,
                const std::function<void()>& otherwise);
@@ -60,6 +62,8 @@ class UnitFrame {
   // Whether the unit is told to store so; streaming only if lines are aligned.
   llvm::Value* is_told(StoreMode mode);
 
+  // Asks for a line.
+  void prefetch(llvm::Value* address, Into into);
   // Asks for the next lines of the unit's list, into L2: so many, or as the slot says.
   void ask_ahead(int lines);
   void ask_ahead_by_slot(int slot);
@@ -80,7 +84,7 @@ class UnitFrame {
   llvm::Value *ahead_at_ = nullptr,
               *ahead_base_ = nullptr;  // of the list; every loop carries the first
   llvm::BasicBlock* start_;
-  llvm::Value *alpha_ = nullptr, *beta_ = nullptr, *aligned_ = nullptr, *set_ = nullptr;
+  llvm::Value *alpha_ = nullptr, *beta_ = nullptr, *aligned_ = nullptr;
   int mode_slot_;
   std::map<std::int64_t, llvm::Value*> told_;
   std::map<int, llvm::Value*> slots_;

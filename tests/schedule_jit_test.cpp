@@ -249,6 +249,32 @@ TEST(Schedules, OneUnitSumsAnyLength) {
     }
 }
 
+// Sums cut by loops alone: no tile holds the label, and later pieces are added all the same.
+TEST(Schedules, SumsCutByLoopsAlone) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::vector<Layout> layouts(2, Layout::row_major(DType::f32, {18, 18}));
+  const auto a = ramp<float>(18 * 18, 7), b = ramp<float>(18 * 18, 5);
+  const auto expected = matmul(a, b, 18, 18, 18);
+  for (Specialization specialization : {Specialization::always, Specialization::never})
+    for (const char* schedule :
+         {"loop j 1; loop i 1; loop k 16; tile k vec 16", "loop i 1; loop j 1; tile k vec 32",
+          "loop j 17; loop i 4; loop k 16; prefetch out; tile k vec 16, i unroll 4, j reduce",
+          "loop j 1; pack in1; loop i 4; loop k 16; tile k vec 16, i unroll 4"}) {
+      CompileOptions options;
+      options.schedule = schedule;
+      options.specialization = specialization;
+      options.scaling = Scaling::alpha_beta;
+      const Kernel kernel = engine.compile("ij,jk->ik", layouts, options);
+      std::vector<float> c(18 * 18, 3);
+      void* const operands[] = {c.data(), const_cast<float*>(a.data()),
+                                const_cast<float*>(b.data())};
+      ASSERT_EQ(kernel.run(operands, {1, 0}), Status::ok);
+      EXPECT_EQ(c, expected) << schedule;
+      ASSERT_EQ(kernel.run(operands, {2, -1}), Status::ok);
+      EXPECT_EQ(c, expected) << schedule;  // 2 c - c
+    }
+}
+
 // Products of inputs made while they are packed: given, with tails everywhere, and chosen.
 TEST(Schedules, ProductsArePacked) {
   Engine engine(Target::host(), {.cache_directory = ""});

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <utility>
 
 namespace einjit {
 namespace {
@@ -60,22 +59,29 @@ class Builder {
     Unit& unit = made_.unit;
     const Tile& tile = *chain_.tile;
     unit.alpha = nest_.contraction.alpha;
-    const bool scales = piece != SumPiece::later && nest_.contraction.beta == Beta::runtime;
-    if (scales) unit.old = Old::scale_by_beta;
-    if (shape_ == UnitShape::argument) {
-      std::int64_t mode = 0;
-      if (piece == SumPiece::later) mode |= kAddsOld;
-      if (tile.store == Store::streaming) mode |= kStreams;
-      if (tile.prefetch == Prefetch::output) mode |= kPrefetchesOutput;
-      unit.mode_slot = argument(mode).slot;
+    const bool has_run_time_sizes = shape_ == UnitShape::argument;
+    if (piece != SumPiece::later && nest_.contraction.beta == Beta::runtime)
+      unit.old = Old::scale_by_beta;
+    else if (piece != SumPiece::whole || (has_run_time_sizes && has_sum()))
+      unit.old = Old::add_if_told;
+    if (!has_run_time_sizes && unit.old != Old::add_if_told) {
+      unit.store = tile.store;
+      unit.prefetch = tile.prefetch;
       return;
     }
-    if (!scales && piece != SumPiece::whole) {
-      unit.old = Old::add_later;
-      unit.later_slot = argument(piece == SumPiece::later).slot;
-    }
-    unit.store = tile.store;
-    unit.prefetch = tile.prefetch;
+    std::int64_t mode = 0;
+    if (piece == SumPiece::later) mode |= kAddsOld;
+    if (tile.store == Store::streaming) mode |= kStreams;
+    if (tile.prefetch == Prefetch::output) mode |= kPrefetchesOutput;
+    unit.mode_slot = argument(mode).slot;
+  }
+
+  // Whether the contraction sums, wherever its sums are cut.
+  bool has_sum() const {
+    const Contraction& c = nest_.contraction;
+    for (Label l = 0; l < c.label_count(); ++l)
+      if (c.is_reduced(l)) return true;
+    return false;
   }
 
   // Tiles that read panels may be told to ask for lines.
@@ -111,10 +117,7 @@ class Builder {
       std::int64_t length = ranges_[var.label].len;
       const For* loop = loop_over(var.label);
       if (loop) length = std::min(length, loop->step);
-      // A last step of a sum that is cut is like its other pieces: it may be added to them.
-      const bool is_piece =
-          is_reduced && shape_ == UnitShape::argument && nest_.contraction.extents[var.label] > 1;
-      if (length == 1 && !loop && !is_dynamic(var.label) && !is_piece) continue;
+      if (length == 1 && !loop && !is_dynamic(var.label)) continue;
       variables_.push_back({var, is_reduced, length});
     }
   }
@@ -182,30 +185,36 @@ class Builder {
       made.active_slot = argument((made.length - 1) % lanes + 1).slot;
       made.length = (made.length + lanes - 1) / lanes * lanes;
     }
-    if (variable.is_reduced) {
-      const std::int64_t trips = variable.length / variable.var.factor;
-      made.length = 0;
-      made.factor = variable.var.factor;
-      made.chains = variable.var.chains;
-      const std::int64_t merge = variable.var.merge, blocks = merge > 0 ? trips / merge : 0;
-      // Sums in blocks, and rows summed along their vectors, are of any length: one unit for all.
-      const bool is_row = shape_ == UnitShape::argument && made.role == Role::vec;
-      const bool any_length =
-          is_row || (shape_ == UnitShape::argument && (merge > 0 || has_single_steps(variable)));
-      auto sized_or_none = [&](std::int64_t size) {
-        return size == 0 && !any_length ? Size{0} : sized(size);
-      };
-      if (blocks > 0 || (any_length && merge > 0)) {
-        made.merge = variable.var.merge;
-        made.superblocks = sized_or_none(merge > 1 ? blocks / merge : 0);
-        made.blocks = sized_or_none(merge > 1 ? blocks % merge : blocks);
-      }
-      made.trips = sized_or_none(trips - blocks * merge);
-      made.tail = variable.length % variable.var.factor;
-      if (is_row || (any_length && has_single_steps(variable)))
-        made.tail_slot = argument(std::exchange(made.tail, 0)).slot;
-    }
+    if (variable.is_reduced) set_sum(made, variable);
     return made;
+  }
+
+  void set_sum(UnitVar& made, const Variable& variable) {
+    const std::int64_t trips = variable.length / variable.var.factor;
+    const std::int64_t merge = variable.var.merge, blocks = merge > 0 ? trips / merge : 0;
+    // Rows summed along their vectors, sums in blocks and single steps are of any length: one unit
+    // for all.
+    const bool has_run_time_sizes = shape_ == UnitShape::argument;
+    const bool any_tail =
+        has_run_time_sizes && (made.role == Role::vec || has_single_steps(variable));
+    const bool any_length = any_tail || (has_run_time_sizes && merge > 0);
+    auto sized_or_none = [&](std::int64_t size) {
+      return size == 0 && !any_length ? Size{0} : sized(size);
+    };
+    made.length = 0;
+    made.factor = variable.var.factor;
+    made.chains = variable.var.chains;
+    if (blocks > 0 || (any_length && merge > 0)) {
+      made.merge = variable.var.merge;
+      made.superblocks = sized_or_none(merge > 1 ? blocks / merge : 0);
+      made.blocks = sized_or_none(merge > 1 ? blocks % merge : blocks);
+    }
+    made.trips = sized_or_none(trips - blocks * merge);
+    const std::int64_t tail = variable.length % variable.var.factor;
+    if (any_tail)
+      made.tail_slot = argument(tail).slot;
+    else
+      made.tail = tail;
   }
 
   void add_loops() {

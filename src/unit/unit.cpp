@@ -24,9 +24,9 @@ std::string text_of(const UnitRef& ref) {
 std::string Unit::key() const {
   std::string text =
       fmt::format("{} alpha {} old {}", name_of(dtype), alpha == Alpha::one ? "1" : "run-time",
-                  old == Old::ignore      ? "ignored"
-                  : old == Old::add_later ? fmt::format("added if %{}", later_slot)
-                                          : "beta");
+                  old == Old::ignore        ? "ignored"
+                  : old == Old::add_if_told ? "added if told"
+                                            : "beta");
   if (store == Store::streaming) text += " streamed";
   if (prefetch == Prefetch::output) text += " prefetched";
   if (mode_slot >= 0) text += fmt::format(" stored as %{}", mode_slot);

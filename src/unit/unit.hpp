@@ -70,12 +70,12 @@ struct UnitRef {
   bool operator==(const UnitRef&) const = default;
 };
 
-// What a store does with the old value of the output.
-// add_later: adds it if the slot `later_slot` is not 0 (a later piece of a sum), else ignores it.
-enum class Old : std::uint8_t { ignore, add_later, scale_by_beta };
+// What a store does with the old value of the output. add_if_told: a unit of a sum may be called
+// for a later piece of it.
+enum class Old : std::uint8_t { ignore, add_if_told, scale_by_beta };
 
-// What a unit whose way to store is an argument may be told; any of these bits. Streaming takes
-// place only where lines are aligned.
+// What a unit is told of storing, if that is an argument; any of these bits. Only a unit that
+// `add_if_told` can add. Streaming takes place only where lines are aligned.
 enum StoreMode : std::int64_t { kAddsOld = 1, kStreams = 2, kPrefetchesOutput = 4 };
 
 // Lines asked for from a list: pointers[operands] is the next entry of an array of 32-bit offsets,
@@ -92,10 +92,9 @@ struct Unit {
   DType dtype = DType::f32;
   Alpha alpha = Alpha::one;
   Old old = Old::ignore;
-  int later_slot = -1;
   Store store = Store::cached;
   Prefetch prefetch = Prefetch::none;
-  int mode_slot = -1;  // holds a StoreMode, in place of add_later, `store` and `prefetch`
+  int mode_slot = -1;  // holds a StoreMode, in place of `store` and `prefetch`
   UnitAhead ahead;
   std::vector<UnitLoop> loops;  // outermost first
   std::vector<UnitVar> vars;

@@ -1,0 +1,412 @@
+#include "emit_tile.hpp"
+
+#include <llvm/IR/Intrinsics.h>
+
+#include <algorithm>
+
+#include "output.hpp"
+
+namespace einjit {
+namespace {
+
+constexpr std::size_t kManySums = 12;
+
+// Emits one tile with its in-register lengths fixed.
+class TileEmitter {
+ public:
+  TileEmitter(UnitFrame& frame, const Unit& unit, const Target& target,
+              std::vector<std::int64_t> lengths)
+      : frame_(frame),
+        unit_(unit),
+        lanes_(target.lanes(unit.dtype)),
+        vec_(find_vec(unit)),
+        box_(frame, unit, vec_, lanes_),
+        output_(frame, unit, box_, vec_, lanes_) {
+    box_.lengths = std::move(lengths);
+    collect_points();
+    collect_reduced();
+    collect_pieces();
+  }
+
+  void emit(const Values& pointers) {
+    box_.pointers = pointers;
+    box_.push_scope();
+    prefetch();
+    if (unit_.ahead.lines_slot >= 0) frame_.ask_ahead_by_slot(unit_.ahead.lines_slot);
+    if (unit_.ahead.lines > 0 && !unit_.ahead.per_step) frame_.ask_ahead(unit_.ahead.lines);
+    Values sums;
+    if (reduced_.empty()) {
+      sums = products();
+    } else {
+      sums = emit_reduction(0, zeros());
+    }
+    store(std::move(sums));
+    box_.pop_scope();
+  }
+
+ private:
+  auto& builder() { return frame_.builder(); }
+
+  static int find_vec(const Unit& unit) {
+    for (std::size_t v = 0; v < unit.vars.size(); ++v)
+      if (unit.vars[v].role == Role::vec) return static_cast<int>(v);
+    return -1;
+  }
+  bool vec_is_reduced() const {
+    return vec_ >= 0 && unit_.vars[static_cast<std::size_t>(vec_)].is_reduced;
+  }
+
+  // The tile's lines of the output are on their way while it sums.
+  void prefetch() {
+    if (vec_is_reduced()) return;
+    auto ask = [&] {
+      for (const auto& at : points_)
+        for (const Piece& piece : pieces_) output_.prefetch({piece, at});
+    };
+    if (unit_.prefetch == Prefetch::output) ask();
+    if (unit_.mode_slot >= 0 && !reduced_.empty())
+      frame_.emit_if(frame_.is_told(kPrefetchesOutput), ask, [] {});
+  }
+
+  // All positions of the unrolled variables.
+  void collect_points() {
+    points_.push_back(std::vector<std::int64_t>(unit_.vars.size(), 0));
+    for (std::size_t v = 0; v < unit_.vars.size(); ++v) {
+      if (unit_.vars[v].is_reduced || static_cast<int>(v) == vec_) continue;
+      std::vector<std::vector<std::int64_t>> longer;
+      for (const auto& point : points_)
+        for (std::int64_t p = 0; p < box_.lengths[v]; ++p) {
+          longer.push_back(point);
+          longer.back()[v] = p;
+        }
+      points_ = std::move(longer);
+    }
+  }
+
+  // Reduced variables, outermost first; a vec one is the innermost.
+  void collect_reduced() {
+    for (std::size_t v = 0; v < unit_.vars.size(); ++v)
+      if (unit_.vars[v].is_reduced && static_cast<int>(v) != vec_)
+        reduced_.push_back(static_cast<int>(v));
+    if (vec_is_reduced()) reduced_.push_back(vec_);
+    if (!reduced_.empty()) chains_ = unit_.vars[reduced_.back()].chains;
+    if (vec_is_reduced()) chains_ = 1;  // its pieces are chains already
+    for (std::size_t k = 0; k < unit_.in.size(); ++k) {
+      std::size_t depth = 0;
+      for (std::size_t r = 0; r < reduced_.size(); ++r)
+        if (!unit_.in[k].var_strides[reduced_[r]].is(0)) depth = r + 1;
+      depth_.push_back(depth);
+      // Scopes: one per tile, one per level of the reduction.
+      if (depth < reduced_.size()) box_.set_scope_of_input(static_cast<int>(k), depth);
+    }
+  }
+
+  // What a sum's vectors look like; for a reduced vec variable they are its accumulators.
+  void collect_pieces() {
+    if (vec_ < 0) {
+      pieces_ = {Piece{}};
+      return;
+    }
+    const UnitVar& vec = unit_.vars[static_cast<std::size_t>(vec_)];
+    if (!vec.is_reduced) {
+      pieces_ = cut_into_pieces(box_.lengths[vec_], lanes_, vec.active_slot);
+    } else {
+      const bool has_trips = vec.merge > 0 || !vec.trips.is(0);
+      pieces_ = cut_into_pieces(has_trips ? vec.factor : vec.tail, lanes_);
+      for (Piece& piece : pieces_) piece.width = pieces_.front().width;
+    }
+    if (pieces_.empty()) pieces_ = {Piece{}};
+  }
+
+  // Sums are numbered [chain][point][piece].
+  std::size_t sum_count() const { return pieces_.size() * points_.size() * chains_; }
+  llvm::Value*& sum_at(Values& sums, std::size_t chain, std::size_t point,
+                       std::size_t piece) const {
+    return sums[(chain * points_.size() + point) * pieces_.size() + piece];
+  }
+
+  // The product of all inputs but the last `left_out` at a point.
+  llvm::Value* product(const Point& point, std::size_t left_out) {
+    llvm::Value* value = nullptr;
+    for (std::size_t k = 0; k + left_out < unit_.in.size(); ++k) {
+      llvm::Value* next = box_.load_value(static_cast<int>(k), point);
+      value = value ? builder().CreateFMul(value, next) : next;
+    }
+    return value ? value : llvm::Constant::getNullValue(box_.type_of(point.piece));
+  }
+
+  Values products() {
+    Values values;
+    for (const auto& at : points_)
+      for (const Piece& piece : pieces_) values.push_back(product({piece, at}, 0));
+    return values;
+  }
+
+  llvm::Value* multiply_add(const Point& point, llvm::Value* sum) {
+    llvm::Value* next = sum;
+    if (unit_.in.size() == 1) {
+      next = builder().CreateFAdd(sum, product(point, 0));
+    } else if (unit_.in.size() > 1) {
+      llvm::Value* factor = product(point, 1);
+      llvm::Value* last = box_.load_value(static_cast<int>(unit_.in.size()) - 1, point);
+      next = builder().CreateIntrinsic(llvm::Intrinsic::fma, {sum->getType()}, {factor, last, sum});
+    }
+    // Lanes beyond the end must not be touched: 0 * inf is NaN.
+    if (vec_is_reduced() && !point.piece.is_whole())
+      next = builder().CreateSelect(box_.mask_of(point.piece), next, sum);
+    return next;
+  }
+
+  // Adds the products of `count` steps of the innermost reduced variable; if a slot is given, of as
+  // many as it says.
+  void emit_steps(std::int64_t count, int count_slot, Values& sums) {
+    const int inner = reduced_.back();
+    if (inner == vec_) {
+      std::vector<Piece> pieces = cut_into_pieces(count, pieces_.front().width);
+      for (std::size_t p = 0; p < pieces.size(); ++p) {
+        pieces[p].width = pieces_[p].width;
+        pieces[p].active_slot = count_slot;
+        pieces[p].before = static_cast<int>(pieces[p].offset);
+        for (std::size_t u = 0; u < points_.size(); ++u) {
+          llvm::Value*& sum = sum_at(sums, 0, u, p);
+          sum = multiply_add({pieces[p], points_[u]}, sum);
+        }
+      }
+      return;
+    }
+    for (std::int64_t step = 0; step < count; ++step) {
+      // LLVM looks at a block at a time; what steps share is loaded once by the box.
+      if (step > 0 && sums.size() > kManySums) start_block(builder());
+      if (unit_.ahead.per_step) frame_.ask_ahead(unit_.ahead.lines);
+      for (std::size_t u = 0; u < points_.size(); ++u)
+        for (std::size_t p = 0; p < pieces_.size(); ++p) {
+          Point point{pieces_[p], points_[u]};
+          point.at[inner] = step;
+          llvm::Value*& sum = sum_at(sums, step % chains_, u, p);
+          sum = multiply_add(point, sum);
+        }
+    }
+  }
+
+  // Loads what does not move in the remaining reduced variables, before their loops.
+  void preload(std::size_t level) {
+    for (std::size_t k = 0; k < unit_.in.size(); ++k)
+      if (depth_[k] == level && level < reduced_.size())
+        for (const auto& at : points_)
+          for (const Piece& piece : pieces_) {
+            if (vec_is_reduced() && !unit_.in[k].var_strides[vec_].is(0)) continue;
+            box_.load_value(static_cast<int>(k), {piece, at});
+          }
+  }
+
+  Values emit_reduction(std::size_t level, Values sums) {
+    const UnitVar& var = unit_.vars[reduced_[level]];
+    const bool innermost = level + 1 == reduced_.size();
+    preload(level);
+    const Values pointers_before = box_.pointers;
+    // Runs `count` steps from the current pointers, or as many as a slot says.
+    auto run_steps = [&](std::int64_t count, Values values, int count_slot = -1) {
+      // Only the innermost steps are at hand together, for blocks to be transposed.
+      box_.lengths[reduced_[level]] = innermost ? count : 1;
+      if (innermost) {
+        box_.push_scope();
+        emit_steps(count, count_slot, values);
+        box_.pop_scope();
+      } else {
+        const Values first = box_.pointers;
+        for (std::int64_t step = 0; step < count; ++step) {
+          box_.pointers = advanced(first, reduced_[level], step);
+          box_.push_scope();
+          values = emit_reduction(level + 1, std::move(values));
+          box_.pop_scope();
+        }
+        box_.pointers = first;
+      }
+      return values;
+    };
+    auto run_loop = [&](const Size& trips, std::int64_t steps, Values values) {
+      return carry_through(trips, reduced_[level], std::move(values), [&](Values in) {
+        const Values at = box_.pointers;
+        in = run_steps(steps, std::move(in));
+        box_.pointers = advanced(at, reduced_[level], steps);
+        return in;
+      });
+    };
+    auto run_trips = [&](const Size& trips, Values values) {
+      return run_loop(trips, var.factor, std::move(values));
+    };
+    auto run_rest = [&](Values values) {
+      values = run_trips(var.trips, std::move(values));
+      if (var.tail_slot >= 0 && reduced_[level] != vec_)
+        return run_loop(Size{0, var.tail_slot}, 1, std::move(values));
+      if (var.tail_slot >= 0)
+        return frame_.emit_unless_zero(var.tail_slot, std::move(values), [&](const Values& in) {
+          return run_steps(var.factor, in, var.tail_slot);
+        });
+      return var.tail > 0 ? run_steps(var.tail, std::move(values)) : values;
+    };
+    // Sums of `count` blocks, added up one after the other.
+    auto run_blocks = [&](const Size& count, Values values) {
+      return carry_through(count, reduced_[level], std::move(values), [&](const Values& total) {
+        return added(total, run_trips(Size{var.merge}, zeros()));
+      });
+    };
+    if (var.merge == 0) {
+      sums = run_rest(std::move(sums));
+    } else {
+      sums = carry_through(
+          var.superblocks, reduced_[level], std::move(sums),
+          [&](const Values& in) { return added(in, run_blocks(Size{var.merge}, zeros())); });
+      if (!var.blocks.is(0)) sums = added(sums, run_blocks(var.blocks, zeros()));
+      if (!var.trips.is(0) || var.tail > 0 || var.tail_slot >= 0)
+        sums = added(sums, run_rest(zeros()));
+    }
+    box_.pointers = pointers_before;
+    return sums;
+  }
+
+  // A loop that carries the pointers that move in a reduced variable, then the values.
+  template <class Body>
+  Values carry_through(const Size& trips, int variable, Values values, const Body& body) {
+    std::vector<std::size_t> moving;
+    Values carried;
+    for (std::size_t o = 1; o < box_.pointers.size(); ++o)
+      if (!unit_.in[o - 1].var_strides[variable].is(0)) {
+        moving.push_back(o);
+        carried.push_back(box_.pointers[o]);
+      }
+    const auto pointers = static_cast<long>(moving.size());
+    const UnitVar& var = unit_.vars[static_cast<std::size_t>(variable)];
+    const bool any_length = var.tail_slot >= 0 || var.merge > 0;
+    const auto least = any_length ? UnitFrame::Least::zero : UnitFrame::Least::one;
+    carried.insert(carried.end(), values.begin(), values.end());
+    carried = frame_.emit_loop(
+        trips, std::move(carried),
+        [&](const Values& in) {
+          for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = in[m];
+          const Values next = body(Values(in.begin() + pointers, in.end()));
+          Values out;
+          for (std::size_t o : moving) out.push_back(box_.pointers[o]);
+          out.insert(out.end(), next.begin(), next.end());
+          return out;
+        },
+        least);
+    for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = carried[m];
+    return {carried.begin() + pointers, carried.end()};
+  }
+
+  Values zeros() const {
+    Values sums;
+    for (std::size_t s = 0; s < sum_count(); ++s)
+      sums.push_back(llvm::Constant::getNullValue(box_.type_of(pieces_[s % pieces_.size()])));
+    return sums;
+  }
+
+  Values added(const Values& a, const Values& b) {
+    Values sums;
+    for (std::size_t s = 0; s < a.size(); ++s) sums.push_back(builder().CreateFAdd(a[s], b[s]));
+    return sums;
+  }
+
+  Values advanced(Values pointers, int var, std::int64_t count) {
+    for (std::size_t k = 0; k < unit_.in.size(); ++k)
+      pointers[k + 1] = frame_.advance(pointers[k + 1], unit_.in[k].var_strides[var], count);
+    return pointers;
+  }
+
+  // Adds up chains and the lanes of a reduced vec variable: what is left are the output's values.
+  Values total(Values sums) {
+    const std::size_t each = sums.size() / chains_;
+    for (std::size_t step = 1; step < static_cast<std::size_t>(chains_); step *= 2)
+      for (std::size_t c = 0; c + step < static_cast<std::size_t>(chains_); c += 2 * step)
+        for (std::size_t i = 0; i < each; ++i)
+          sums[c * each + i] =
+              builder().CreateFAdd(sums[c * each + i], sums[(c + step) * each + i]);
+    sums.resize(each);
+    if (!vec_is_reduced()) return sums;
+    Values totals;
+    for (std::size_t u = 0; u < points_.size(); ++u) {
+      llvm::Value* sum = sum_at(sums, 0, u, 0);
+      for (std::size_t p = 1; p < pieces_.size(); ++p)
+        sum = builder().CreateFAdd(sum, sum_at(sums, 0, u, p));
+      totals.push_back(add_lanes(sum));
+    }
+    pieces_ = {Piece{}};
+    return totals;
+  }
+
+  llvm::Value* add_lanes(llvm::Value* vector) {
+    if (!vector->getType()->isVectorTy()) return vector;
+    auto* call = builder().CreateFAddReduce(
+        llvm::ConstantFP::getNegativeZero(vector->getType()->getScalarType()), vector);
+    llvm::FastMathFlags flags;
+    flags.setAllowReassoc();
+    call->setFastMathFlags(flags);
+    return call;
+  }
+
+  void store(Values sums) {
+    const bool lanes_added = vec_is_reduced();
+    sums = total(std::move(sums));
+    if (const int var = lanes_added ? -1 : box_.joined_var(unit_.out); var >= 0) {
+      store_joined(var, sums);
+      return output_.flush();
+    }
+    for (std::size_t p = 0; p < pieces_.size(); ++p) {
+      const int var = lanes_added ? -1 : box_.transposed_var(unit_.out, pieces_[p]);
+      if (var >= 0)
+        store_blocks(p, var, sums);
+      else
+        for (std::size_t u = 0; u < points_.size(); ++u)
+          output_.put({pieces_[p], points_[u]}, sum_at(sums, 0, u, p));
+    }
+    output_.flush();
+  }
+
+  // Stores all pieces of all points, runs of them along `var` end to end.
+  void store_joined(int var, Values& sums) {
+    std::map<std::vector<std::int64_t>, Values> runs;  // by first point
+    for (std::size_t u = 0; u < points_.size(); ++u) {
+      std::vector<std::int64_t> first = points_[u];
+      first[var] = 0;
+      for (std::size_t p = 0; p < pieces_.size(); ++p) runs[first].push_back(sum_at(sums, 0, u, p));
+    }
+    for (const auto& [first, values] : runs)
+      output_.put_joined({pieces_.front(), first}, pieces_, values);
+  }
+
+  // Stores piece p of all points, in blocks along `var`.
+  void store_blocks(std::size_t p, int var, Values& sums) {
+    const int width = pieces_[p].width;
+    std::map<std::vector<std::int64_t>, Values> blocks;  // by first point
+    for (std::size_t u = 0; u < points_.size(); ++u) {
+      std::vector<std::int64_t> first = points_[u];
+      first[var] = first[var] / width * width;
+      Values& block = blocks[first];
+      block.resize(std::max<std::size_t>(block.size(), points_[u][var] - first[var] + 1));
+      block[points_[u][var] - first[var]] = sum_at(sums, 0, u, p);
+    }
+    for (const auto& [first, values] : blocks) output_.put_transposed({pieces_[p], first}, values);
+  }
+
+  UnitFrame& frame_;
+  const Unit& unit_;
+  int lanes_;
+  int vec_;  // the vec variable, or -1
+  Box box_;
+  Output output_;
+  std::vector<std::vector<std::int64_t>> points_;
+  std::vector<Piece> pieces_;
+  std::vector<int> reduced_;
+  std::vector<std::size_t> depth_;  // per input: the reduced variables it moves in, up to the last
+  int chains_ = 1;
+};
+
+}  // namespace
+
+void emit_tile(UnitFrame& frame, const Unit& unit, const Target& target,
+               std::vector<std::int64_t> lengths, const Values& pointers) {
+  TileEmitter(frame, unit, target, std::move(lengths)).emit(pointers);
+}
+
+}  // namespace einjit
