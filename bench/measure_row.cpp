@@ -162,6 +162,19 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
     add_contestant(peer->name, chosen, run.run);
     result.peers.push_back({peer->name, run.how, 0});
   }
+  // Where all operands go in one pass, the other way is a contestant too.
+  options.path = Path::pairwise;
+  const Kernel pairwise = Engine::standard().compile(row.expression, row.operands, options);
+  if (pairwise.workspace_bytes() > kernel.workspace_bytes()) {
+    add_contestant("pairwise", chosen,
+                   [&pairwise, pointers = arrays.pointers.data(), executor = pool.executor()] {
+                     (void)pairwise.run(pointers, {}, &executor);
+                   });
+    result.peers.push_back({"pairwise",
+                            fmt::format("einjit, workspace {} bytes against {}",
+                                        pairwise.workspace_bytes(), kernel.workspace_bytes()),
+                            0});
+  }
   if (numpy) {
     benchmark::RegisterBenchmark("numpy",
                                  [&](benchmark::State& state) {

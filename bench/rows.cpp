@@ -203,8 +203,11 @@ std::vector<Row> memory() {
     add("transpose 256", "ij->ji", {{256, 256}});
     add("transpose 1024", "ij->ji", {{1024, 1024}});
     add("transpose 4096", "ij->ji", {{4096, 4096}});
+    add("transpose 8192", "ij->ji", {{8192, 8192}});
     add("permutation 3-d", "ijk->kji", {{200, 200, 200}});
     add("permutation 4-d", "ijkl->ljik", {{64, 48, 64, 64}});
+    add("permutation 5-d", "ijklm->mkjil", {{24, 40, 16, 32, 40}});
+    add("permutation 6-d", "ijklmn->ljnimk", {{16, 12, 24, 16, 16, 20}});
     add("short fast label", "ijkl->ikjl", {{64, 256, 256, 3}});
     add("row sums 256", "ij->i", {{256, 256}});
     add("row sums 4096", "ij->i", {{4096, 4096}});
@@ -221,7 +224,8 @@ std::vector<Row> memory() {
     add("outer 4096", "i,j->ij", {{4096}, {4096}});
     add("row scaling 4096", "i,ij->ij", {{4096}, {4096, 4096}});
     add("MTTKRP 256", "ijk,jr,kr->ir", {{256, 256, 256}, {256, 32}, {256, 32}});
-    add("bilinear 128", "ik,jkl,il->ij", {{128, 128}, {128, 128, 128}, {128, 128}});
+    for (std::int64_t n : {128, 256})
+      add(fmt::format("bilinear {}", n).c_str(), "ik,jkl,il->ij", {{n, n}, {n, n, n}, {n, n}});
     for (std::int64_t w : {3, 5}) {
       Row row{"memory",
               fmt::format("{0}x{0} window 224 {1}", w, name_of(type)),

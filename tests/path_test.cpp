@@ -98,5 +98,30 @@ TEST(Path, SmallProductsOfManyStayOneNest) {
   EXPECT_EQ(program.steps.size(), 1u);
 }
 
+TEST(Path, CanBeAskedFor) {
+  const Contraction chain = contraction("ij,jk,kl->il", {{40, 30}, {30, 50}, {50, 20}});
+  const Contraction factored = contraction("ij,k->k", {{300, 400}, {500}});
+  const Contraction mttkrp = contraction("ijk,jr,kr->ir", {{64, 64, 64}, {64, 32}, {64, 32}});
+  const Target target = Target::generic(Isa::x86_64_v4);
+  for (const Contraction* c : {&chain, &factored, &mttkrp}) {
+    EXPECT_EQ(plan_path(*c, target, Path::pairwise).steps.size(), 2u) << c->to_string();
+    EXPECT_EQ(plan_path(*c, target, Path::one_nest).steps.size(), 1u) << c->to_string();
+  }
+  EXPECT_EQ(plan_path(chain, target).steps.size(), 2u);
+  EXPECT_EQ(plan_path(mttkrp, target).steps.size(), 1u);
+}
+
+// Whichever two operands are multiplied while they are packed.
+TEST(Path, ProductsOfTwoNeedNoTemporary) {
+  const Target target = Target::generic(Isa::x86_64_v4);
+  for (const char* expression : {"ik,jkl,il->ij", "jkl,ik,il->ij", "ik,il,jkl->ij"}) {
+    std::vector<std::vector<std::int64_t>> shapes(3, {128, 128});
+    shapes[static_cast<std::size_t>(std::string(expression).find("jkl") / 3)] = {128, 128, 128};
+    const Program program = plan_path(contraction(expression, shapes), target);
+    EXPECT_EQ(program.steps.size(), 1u) << expression;
+    EXPECT_EQ(program.workspace_elements, 0) << expression;
+  }
+}
+
 }  // namespace
 }  // namespace einjit

@@ -33,6 +33,7 @@ std::string check_jit(const RandomCase& c, const CaseData& data,
   CompileOptions options;
   options.output = data.output;
   options.specialization = specialization;
+  options.path = static_cast<Path>(c.seed / 6 % 3);
   if (c.scaled) options.scaling = Scaling::alpha_beta;
   Result<Kernel> kernel = engine(which).try_compile(c.expression(), data.layouts, options);
   if (!kernel) return kernel.error().render();
@@ -82,6 +83,7 @@ std::string check_dynamic(const RandomCase& c) {
   for (std::size_t k = 0; k < c.terms.size(); ++k)
     layouts.push_back(Layout::row_major(c.dtype, typical.operand_extents(k)));
   CompileOptions options;
+  options.path = static_cast<Path>(c.seed / 2 % 3);
   if (c.scaled) options.scaling = Scaling::alpha_beta;
   const auto dynamic = engine(static_cast<int>(c.seed % 2))
                            .try_compile_dynamic(c.expression(), labels, layouts, options);

@@ -12,6 +12,7 @@
 
 #include "einjit/dynamic.hpp"
 #include "einjit/kernel.hpp"
+#include "einjit/path.hpp"
 #include "einjit/target.hpp"
 
 namespace einjit {
@@ -28,8 +29,9 @@ struct CompileOptions {
   Specialization specialization = Specialization::automatic;
   // The output's layout; row-major if absent. Its extents must be the expression's.
   std::optional<Layout> output = {};
-  // A schedule in place of the chosen one, as text (see `einjit explain --emit=schedule`). For
-  // expressions of one step only.
+  Path path = Path::automatic;
+  // A schedule in place of the chosen one, as text (see `einjit explain --emit=schedule`), of the
+  // one loop nest that the whole expression is then.
   std::string schedule = {};
 };
 

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "cli/commands.hpp"
@@ -37,6 +39,13 @@ DType parse_dtype(const std::string& name) {
   for (DType type : {DType::f32, DType::f64})
     if (name == name_of(type)) return type;
   throw Error({fmt::format("--dtype: '{}' is neither f32 nor f64", name)});
+}
+
+Path parse_path(const std::string& name) {
+  const auto it = std::ranges::find(kPathNames, name);
+  if (it == std::end(kPathNames))
+    throw Error({fmt::format("--path: '{}' is none of {}", name, fmt::join(kPathNames, ", "))});
+  return static_cast<Path>(it - std::begin(kPathNames));
 }
 
 Target parse_target(const std::string& name) {

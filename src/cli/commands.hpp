@@ -22,7 +22,8 @@ struct ExplainArguments {
   std::string dtype = "f32";
   std::string stage = "schedule";
   std::string schedule;  // text, or empty
-  std::string target;    // an ISA's name; empty: this machine
+  std::string path = "automatic";
+  std::string target;  // an ISA's name; empty: this machine
   bool timings = false;
 };
 int run_explain(const ExplainArguments& arguments);
@@ -31,6 +32,7 @@ struct TuneArguments {
   std::string expression;
   std::string shapes;
   std::string dtype = "f32";
+  std::string path = "automatic";
   TuneOptions limits;
 };
 int run_tune(const TuneArguments& arguments);
@@ -44,6 +46,7 @@ struct CompileArguments {
   std::string object;  // the files to write
   std::string header;
   std::string schedule;
+  std::string path = "automatic";
   bool is_scaled = false;
 };
 int run_compile(const CompileArguments& arguments);
@@ -56,6 +59,7 @@ int run_repl();
 // "64x128,128x32" to row-major layouts; an empty entry or "scalar" is 0-d.
 std::vector<Layout> parse_shapes(const std::string& text, DType dtype);
 DType parse_dtype(const std::string& name);
+Path parse_path(const std::string& name);
 Target parse_target(const std::string& name);
 
 // Compiles and runs an expression over tensors with the standard engine.

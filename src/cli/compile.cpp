@@ -20,6 +20,7 @@ int run_compile(const CompileArguments& arguments) {
   const std::vector<Layout> layouts = parse_shapes(arguments.shapes, parse_dtype(arguments.dtype));
   CompileOptions options;
   options.schedule = arguments.schedule;
+  options.path = parse_path(arguments.path);
   if (arguments.is_scaled) options.scaling = Scaling::alpha_beta;
   const AheadOfTime made = value_or_throw(try_compile_ahead_of_time(
       arguments.expression, layouts,

@@ -29,6 +29,7 @@ int run_explain(const ExplainArguments& arguments) {
   const std::vector<Layout> layouts = parse_shapes(arguments.shapes, parse_dtype(arguments.dtype));
   CompileOptions options;
   options.schedule = arguments.schedule;
+  options.path = parse_path(arguments.path);
   Engine engine(parse_target(arguments.target));
   fmt::print("{}",
              value_or_throw(engine.try_explain(arguments.expression, layouts, *stage, options)));

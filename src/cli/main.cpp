@@ -51,6 +51,8 @@ int run_program(std::vector<std::string> arguments) {
       ->capture_default_str();
   explain_command->add_option("--schedule", explain.schedule,
                               "a schedule in place of the chosen one");
+  explain_command->add_option("--path", explain.path, "automatic, pairwise or one-nest")
+      ->capture_default_str();
   explain_command->add_option("--target", explain.target,
                               "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64");
   explain_command->add_flag("--timings", explain.timings,
@@ -61,6 +63,8 @@ int run_program(std::vector<std::string> arguments) {
       "tune", "Measure the best few schedules: einjit tune EXPR --shape 64x128,128x32");
   tune_command->add_option("--shape", tune.shapes, "extents per operand, 64x128,128x32");
   tune_command->add_option("--dtype", tune.dtype, "f32 or f64")->capture_default_str();
+  tune_command->add_option("--path", tune.path, "automatic, pairwise or one-nest")
+      ->capture_default_str();
   tune_command->add_option("--candidates", tune.limits.candidates, "schedules tried for each step")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -78,6 +82,8 @@ int run_program(std::vector<std::string> arguments) {
   compile_command->add_option("--header", compile.header, "the C header to write");
   compile_command->add_option("--schedule", compile.schedule,
                               "a schedule in place of the chosen one");
+  compile_command->add_option("--path", compile.path, "automatic, pairwise or one-nest")
+      ->capture_default_str();
   compile_command->add_flag("--scaled", compile.is_scaled, "the function takes alpha and beta");
 
   std::string cache_action = "info";

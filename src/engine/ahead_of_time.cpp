@@ -36,7 +36,7 @@ Result<KernelSource> source_of(const Contraction& whole, const Target& target,
   source.symbol = name;
   source.is_scaled = options.scaling == Scaling::alpha_beta;
   if (whole.output_is_empty()) return source;
-  const Program program = plan_path(whole, target);
+  const Program program = plan_path(whole, target, path_of(options));
   source.workspace_bytes = program.workspace_elements * size_of(whole.dtype);
   for (const Step& step : program.steps) {
     Result<LoweredStep> lowered = lower_step(step.contraction, target, options);

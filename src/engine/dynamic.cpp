@@ -133,7 +133,7 @@ Result<std::shared_ptr<DynamicState>> make_dynamic(const Expression& expression,
   if (std::ranges::find(c.extents, 0) != c.extents.end())
     return std::unexpected(Diagnostic{"an extent is 0: there is nothing to compile for"});
   state->whole = canonical(c, &state->groups);
-  state->program = plan_path(state->whole, target);
+  state->program = plan_path(state->whole, target, path_of(options));
   for (const Step& step : state->program.steps) {
     Choice choice = choose_schedule(step.contraction, target);
     Result<LoweredStep> lowered = lower_step(step.contraction, target, state->options, &choice);

@@ -24,8 +24,9 @@ constexpr double kCallSeconds = 100e-9;   // of a call beside its work
 // Everything beside the contraction that decides what code is made. A given schedule speaks of the
 // labels by their names.
 std::string options_key(const CompileOptions& options, const Contraction& contraction) {
-  std::string key = fmt::format("{} {}", static_cast<int>(options.scaling),
-                                static_cast<int>(options.specialization));
+  std::string key =
+      fmt::format("{} {} {}", static_cast<int>(options.scaling),
+                  static_cast<int>(options.specialization), static_cast<int>(options.path));
   if (!options.schedule.empty())
     key += fmt::format(" {} {}", fmt::join(contraction.names, ","), options.schedule);
   return key;

@@ -81,6 +81,10 @@ Result<Bound> bind_expression(const Expression& expression, std::span<const Layo
   return bound;
 }
 
+Path path_of(const CompileOptions& options) {
+  return options.schedule.empty() ? options.path : Path::one_nest;
+}
+
 Result<LoweredStep> lower_step(const Contraction& contraction, const Target& target,
                                const CompileOptions& options, const Choice* chosen) {
   Choice choice;
@@ -108,10 +112,10 @@ Result<std::shared_ptr<const Executable>> build_executable(
   auto made = std::make_shared<Executable>();
   if (canonical.output_is_empty()) return made;
   Stopwatch watch(report);
-  const Program program = planned ? *planned : plan_path(canonical, target);
+  const Program program = planned ? *planned : plan_path(canonical, target, path_of(options));
   watch.lap("path");
   if (!options.schedule.empty() && program.steps.size() > 1)
-    return std::unexpected(Diagnostic{"a schedule can be given for expressions of one step only"});
+    return std::unexpected(Diagnostic{"a schedule describes one loop nest, of up to 8 operands"});
   for (const Temporary& temporary : program.temporaries)
     if (temporary.elements >= kMostTemporaryElements)
       return std::unexpected(
@@ -156,7 +160,7 @@ Result<std::string> explain_stage(const Expression& expression, std::span<const 
   if (!bound) return std::unexpected(bound.error());
   const Contraction whole = canonical(bound->contraction);
   if (whole.output_is_empty()) return std::string("the output is empty: nothing is computed\n");
-  const Program program = plan_path(whole, target);
+  const Program program = plan_path(whole, target, path_of(options));
   std::string text;
   if (stage == Stage::index) {
     text = whole.to_string();

@@ -19,6 +19,9 @@ inline constexpr double kSpecializeSeconds = 60e-6;
 Result<Bound> bind_expression(const Expression& expression, std::span<const Layout> inputs,
                               const CompileOptions& options);
 
+// The path an expression takes: a given schedule is that of one loop nest.
+Path path_of(const CompileOptions& options);
+
 // A step on its way down: everything but the code.
 struct LoweredStep {
   Contraction contraction;

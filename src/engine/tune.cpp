@@ -108,7 +108,7 @@ Result<std::vector<Choice>> tune_steps(const Contraction& canonical, const Targe
                                        const TuneOptions& limits, TuneReport* report) {
   std::vector<Choice> winners;
   if (canonical.output_is_empty()) return winners;
-  const Program program = plan_path(canonical, target);
+  const Program program = plan_path(canonical, target, path_of(options));
   for (const Step& step : program.steps) {
     std::vector<Trial> trials;
     for (Choice& choice : best_schedules(

@@ -44,10 +44,11 @@ std::uint64_t operand_set(const Contraction& c, Label label) {
 bool is_written_joined(const Contraction& c, Label run, Label along) {
   if (c.out.strides[run] != 1 || c.out.strides[along] != c.extents[run] || c.is_dynamic(run))
     return false;
-  for (Label l = 0; l < c.label_count(); ++l)
-    if (c.is_reduced(l)) return false;
+  if (c.has_sum()) return false;
   return true;
 }
+
+bool Contraction::has_sum() const { return std::ranges::count(out.strides, 0) > 0; }
 
 bool Contraction::output_is_empty() const {
   for (Label l = 0; l < label_count(); ++l)

@@ -48,6 +48,7 @@ struct Contraction {
   bool is_dynamic(Label label) const { return label >= 0 && !dynamic.empty() && dynamic[label]; }
   int label_count() const { return static_cast<int>(extents.size()); }
   bool is_reduced(Label label) const { return out.strides[label] == 0; }
+  bool has_sum() const;  // some label is reduced
   // The output has no elements.
   bool output_is_empty() const;
   // Some reduced label has extent 0, so that the sum is empty.

@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kElementCost = 2.0;     // of moving an element, in vector multiply-adds
 constexpr double kStepSeconds = 100e-9;  // of one more kernel call
-constexpr int kMostFused = 8;            // operands of one loop nest
+constexpr std::size_t kMostFused = 8;    // operands of one loop nest
 constexpr double kLeastReuse = 8;        // of a product that is packed
 
 // Sizes stop at kMostTemporaryElements, which no machine has: the program is refused then.
@@ -30,7 +30,8 @@ struct Tensor {
 
 class PathPlanner {
  public:
-  PathPlanner(const Contraction& c, const Target& target) : c_(c), target_(target) {
+  PathPlanner(const Contraction& c, const Target& target, Path path = Path::automatic)
+      : c_(c), target_(target), path_(path) {
     program_.input_count = static_cast<int>(c.in.size());
     for (std::size_t k = 0; k < c.in.size(); ++k) {
       tensors_.push_back({static_cast<int>(k), c.in[k]});
@@ -43,9 +44,10 @@ class PathPlanner {
       finish();
     } else {
       program_.fused_seconds = seconds(c_);
-      sum_alone();
+      const bool is_one = path_ == Path::one_nest && c_.in.size() <= kMostFused;
+      if (!is_one) sum_alone();
       const bool summed_some = !program_.steps.empty();
-      if (c_.in.size() > 2 || summed_some) choose(summed_some);
+      if (!is_one && (c_.in.size() > 2 || summed_some)) choose(summed_some);
       finish();
     }
     plan_workspace();
@@ -208,27 +210,27 @@ class PathPlanner {
     const bool can_fuse = alive_.size() <= kMostFused;
     double fused = can_fuse ? seconds(contraction_of(alive_, true)) : 0;
     // Two of the last three operands can be multiplied while they are packed for the third.
-    if (const double multiplied = seconds_of_product(order); multiplied > 0)
-      fused = std::min(fused, multiplied);
+    for (auto [a, b] : {std::pair{0, 1}, {0, 2}, {1, 2}})
+      if (const double multiplied = seconds_of_product(a, b); multiplied > 0)
+        fused = std::min(fused, multiplied);
     if (!summed_some) program_.fused_seconds = fused;
-    if (can_fuse && fused <= pairwise) return;
+    if (can_fuse && fused <= pairwise && path_ == Path::automatic) return;
     follow(order);
   }
 
-  // The time of the last two pairs of three operands if the first of them only multiplies, and what
-  // it makes is used again and again: then no array of it is needed. Else 0.
-  double seconds_of_product(const ContractionOrder& order) const {
-    if (alive_.size() != 3 || order.size() != 2) return 0;
+  // The time of the last three operands if two of them are only multiplied, and what that makes is
+  // used again and again: then no array of it is needed. Else 0.
+  double seconds_of_product(int a, int b) const {
+    if (alive_.size() != 3) return 0;
     PathPlanner trial = *this;
-    const std::vector<int> group{alive_[order[0].first], alive_[order[0].second]};
+    const std::vector<int> group{alive_[a], alive_[b]};
     const Contraction product = canonical(trial.contraction_of(group, false));
-    for (Label l = 0; l < product.label_count(); ++l)
-      if (product.is_reduced(l)) return 0;
+    if (product.has_sum()) return 0;
     trial.add_step(group);
     const Contraction rest = canonical(trial.contraction_of(trial.alive_, true));
-    bool has_sum = false;  // without one there is no panel
-    for (Label l = 0; l < rest.label_count(); ++l) has_sum |= rest.is_reduced(l);
-    if (!has_sum || rest.point_count() < kLeastReuse * product.point_count()) return 0;
+    if (!rest.has_sum() ||  // without one there is no panel
+        rest.point_count() < kLeastReuse * product.point_count())
+      return 0;
     return seconds(rest);
   }
 
@@ -282,6 +284,7 @@ class PathPlanner {
 
   const Contraction& c_;
   const Target& target_;
+  Path path_;
   Program program_;
   std::vector<Tensor> tensors_;
   std::vector<int> alive_;  // indices into tensors_
@@ -290,8 +293,8 @@ class PathPlanner {
 
 }  // namespace
 
-Program plan_path(const Contraction& contraction, const Target& target) {
-  return PathPlanner(contraction, target).run();
+Program plan_path(const Contraction& contraction, const Target& target, Path path) {
+  return PathPlanner(contraction, target, path).run();
 }
 
 std::optional<Program> replay_path(const Contraction& contraction, const Target& target,

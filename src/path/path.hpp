@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "einjit/path.hpp"
 #include "einjit/target.hpp"
 #include "index_ir/contraction.hpp"
 
@@ -48,7 +49,8 @@ struct Program {
   std::string to_string() const;
 };
 
-Program plan_path(const Contraction& contraction, const Target& target);
+Program plan_path(const Contraction& contraction, const Target& target,
+                  Path path = Path::automatic);
 
 // The same steps for other extents of dynamic labels. Nothing if some step's strides do not allow
 // it.

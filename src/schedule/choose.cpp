@@ -68,34 +68,27 @@ double parallel_cycles(const Contraction& c, const Schedule& schedule, double cy
   return kIdle * cycles * idle_part(1, 1);
 }
 
-struct Candidate {
-  Schedule schedule;
-  double cycles;
-};
-
-Candidate candidate(const Contraction& c, const Target& target, const RatedTile& rated,
-                    const LoopPlan& plan) {
-  Schedule schedule = build_schedule(c, target, rated.tile, plan, rated.cycles);
-  double cycles = schedule_cycles(c, schedule, target, rated.cycles);
-  if (rated.cycles > kParallelCycles) cycles += parallel_cycles(c, schedule, cycles);
-  return {std::move(schedule), cycles};
-}
-
-// Tiles with all their plans, by falling promise of the tile; `keep(schedule, tile, cycles)` says
+// Tiles of `tiled` with all their plans, by falling promise of the tile, as schedules of `c`, which
+// `as_schedule_of_c(schedule)` makes of them where it can; `keep(schedule, tile, cycles)` says
 // beyond how many cycles nothing is of interest any more. A tile whose first plans are far behind
 // is not looked at further.
-template <class Keep>
-void for_each_candidate(const Contraction& c, const Target& target, const Keep& keep) {
+template <class AsScheduleOfC, class Keep>
+void for_each_candidate(const Contraction& c, const Contraction& tiled, const Target& target,
+                        const AsScheduleOfC& as_schedule_of_c, const Keep& keep) {
   double limit = HUGE_VAL;  // cycles
-  for (const RatedTile& rated : register_tiles(c, target)) {
+  for (const RatedTile& rated : register_tiles(tiled, target)) {
     if (rated.cycles > limit) break;  // sorted: no later one can win
     double least = HUGE_VAL;
     std::size_t tried = 0;
-    for (const LoopPlan& plan : plans_for(c, target, rated.tile)) {
+    for (const LoopPlan& plan : plans_for(tiled, target, rated.tile)) {
       if (tried++ >= kFirstPlans && least > limit * kFarBehind) break;
-      Candidate made = candidate(c, target, rated, plan);
-      least = std::min(least, made.cycles);
-      if (made.cycles < limit) limit = keep(std::move(made.schedule), rated.tile, made.cycles);
+      std::optional<Schedule> schedule =
+          as_schedule_of_c(build_schedule(tiled, target, rated.tile, plan, rated.cycles));
+      if (!schedule) continue;
+      double cycles = schedule_cycles(c, *schedule, target, rated.cycles);
+      if (rated.cycles > kParallelCycles) cycles += parallel_cycles(c, *schedule, cycles);
+      least = std::min(least, cycles);
+      if (cycles < limit) limit = keep(std::move(*schedule), rated.tile, cycles);
     }
   }
 }
@@ -145,23 +138,24 @@ std::optional<Schedule> with_product(Schedule schedule, const Product& product) 
   return is_packed ? std::optional(std::move(schedule)) : std::nullopt;
 }
 
-// As above, and of three inputs two may be multiplied while they are packed.
+// All candidates; of three inputs two may be multiplied while they are packed.
 template <class Keep>
 void for_each_schedule(const Contraction& c, const Target& target, const Keep& keep) {
   double limit = HUGE_VAL;
-  for_each_candidate(c, target, [&](Schedule schedule, const RegisterTile& tile, double cycles) {
-    return limit = keep(std::move(schedule), tile, cycles);
-  });
+  auto keep_if_better = [&](Schedule schedule, const RegisterTile& tile, double cycles) {
+    return cycles < limit ? limit = keep(std::move(schedule), tile, cycles) : limit;
+  };
+  for_each_candidate(
+      c, c, target, [](Schedule schedule) { return std::optional(std::move(schedule)); },
+      keep_if_better);
   if (c.in.size() != 3 || c.sum_is_empty() || c.point_count() == 0) return;
   for (auto [a, b] : {std::pair{0, 1}, {0, 2}, {1, 2}}) {
     const std::optional<Product> product = product_of(c, a, b);
     if (!product) continue;
-    for_each_candidate(product->contraction, target,
-                       [&](Schedule schedule, const RegisterTile& tile, double cycles) {
-                         auto made = with_product(std::move(schedule), *product);
-                         if (made && cycles < limit) limit = keep(std::move(*made), tile, cycles);
-                         return limit;
-                       });
+    for_each_candidate(
+        c, product->contraction, target,
+        [&](Schedule schedule) { return with_product(std::move(schedule), *product); },
+        keep_if_better);
   }
 }
 

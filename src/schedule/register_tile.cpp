@@ -4,12 +4,16 @@
 #include <map>
 #include <tuple>
 
+#include "cost/tile_cost.hpp"
+#include "schedule/streams.hpp"
+
 namespace einjit {
 namespace {
 
 constexpr std::int64_t kShortSum = 16;
-constexpr double kLeastPacked = 2000;  // multiply-adds
-constexpr double kLeastReuse = 4;      // of a packed element
+constexpr double kLeastPacked = 2000;   // multiply-adds
+constexpr double kLeastReuse = 4;       // of a packed element
+constexpr std::int64_t kOtherRows = 4;  // in a set of L1, beside those that are unrolled
 constexpr std::size_t kMostTiles = 40;
 constexpr std::int64_t kMostUnrolled = 128;  // multiply-adds in the body of a loop of many steps
 
@@ -69,9 +73,21 @@ class Enumerator {
         packed.vec_length = (tile.vec_length + lanes_ - 1) / lanes_ * lanes_;
       const double cycles = tile_cycles(c_, target_, packed);
       const auto [it, added] = best_.try_emplace(
-          {tile.vec, tile.unroll, tile.unroll2, mask, tile.vec_length <= lanes_}, packed, cycles);
+          {tile.vec, tile.unroll, tile.unroll2, mask, tile.vec_length <= lanes_, thrashes(packed)},
+          packed, cycles);
       if (!added && cycles < it->second.cycles) it->second = {packed, cycles};
     }
+  }
+
+  // Whether the unrolled rows that are read where they are fall into one set of L1, too many for
+  // it.
+  bool thrashes(const RegisterTile& tile) const {
+    if (tile.unroll < 0 || tile.unroll_length <= l1_ways(target_) - kOtherRows) return false;
+    for (std::size_t k = 0; k < c_.in.size(); ++k)
+      if (c_.in[k].strides[tile.unroll] != 0 && !(tile.packed >> k & 1) &&
+          c_.in[k].strides[tile.unroll] * size_of(c_.dtype) % kPage == 0)
+        return true;
+    return false;
   }
 
   // Rows of a sliding window that unrolled positions share: the steps between them go innermost.
@@ -134,8 +150,9 @@ class Enumerator {
       for (Label unroll : kept_) {
         if (unroll == vec) continue;
         const std::int64_t most = (target_.vector_registers - vectors - 1) / vectors;
+        const std::int64_t one_set = std::min(most, l1_ways(target_) - kOtherRows);
         for (std::int64_t length : {most, most - 1, most - 2, most / 2, std::int64_t{lanes_},
-                                    std::int64_t{4}, even(c_.extents[unroll], most)}) {
+                                    std::int64_t{4}, even(c_.extents[unroll], most), one_set}) {
           if (length < 2) continue;
           tile.unroll = unroll;
           tile.unroll_length = length == lanes_ ? std::min(length, c_.extents[unroll])
@@ -201,8 +218,8 @@ class Enumerator {
   std::vector<Label> kept_, reduced_;
   bool is_read_once_ = false;  // some input, about
   // Per vec label, unroll labels, packed operands, and for tiles of one vector: their blocks can be
-  // smaller.
-  std::map<std::tuple<Label, Label, Label, unsigned, bool>, RatedTile> best_;
+  // smaller; and by whether rows fight for a set.
+  std::map<std::tuple<Label, Label, Label, unsigned, bool, bool>, RatedTile> best_;
 };
 
 }  // namespace

@@ -9,13 +9,24 @@ namespace einjit {
 
 Streams::Streams(const Contraction& c, const Schedule& schedule, const Target& target)
     : c_(c), target_(target), schedule_(schedule) {
+  add_nest();
+  const std::size_t all = nest_.loops.size();
+  for (int k = 0; k < static_cast<int>(c_.in.size()); ++k) add_input(k);
+  streams_.push_back({&c_.out, 0, all, false, true});
+  for (Stream& s : streams_)
+    for (std::size_t depth = 0; depth <= s.to; ++depth) s.boxes.push_back(measure(s, depth));
+  for (Level level : {Level::l1, Level::l2}) {
+    std::size_t& fitting = fitting_[static_cast<int>(level)];
+    for (fitting = 0; fitting < all; ++fitting)
+      if (footprint_at(fitting, level) <= bytes_of(level)) break;
+  }
+}
+
+void Streams::add_nest() {
   nest_.lengths.push_back(c_.extents);
-  std::vector<std::pair<int, std::size_t>> packs;  // operand, depth
-  int ahead = -1;
   for (const auto& item : schedule_.outer) {
     if (const auto* pack = std::get_if<PackSpec>(&item)) {
-      packs.emplace_back(pack->operand, nest_.loops.size());
-      if (pack->is_ahead) ahead = pack->operand;
+      packs_.push_back({*pack, nest_.loops.size()});
       continue;
     }
     const LoopSpec& loop = std::get<LoopSpec>(item);
@@ -26,26 +37,30 @@ Streams::Streams(const Contraction& c, const Schedule& schedule, const Target& t
     nest_.loops.push_back(loop);
     nest_.lengths.push_back(std::move(next));
   }
+}
+
+// An input is read by the tiles, or by a copy whose panels they read.
+void Streams::add_input(int operand) {
+  const Access& access = c_.in[static_cast<std::size_t>(operand)];
   const std::size_t all = nest_.loops.size();
-  for (std::size_t k = 0; k < c_.in.size(); ++k) {
-    const auto pack =
-        std::ranges::find(packs, static_cast<int>(k), &std::pair<int, std::size_t>::first);
-    if (pack == packs.end()) {
-      streams_.push_back({&c_.in[k], 0, all});
-    } else {
-      streams_.push_back(
-          {&c_.in[k], 0, pack->second, false, false, true, static_cast<int>(k) == ahead});
-      streams_.push_back({&c_.in[k], pack->second, all, true});
-    }
+  const auto pack = std::ranges::find_if(
+      packs_, [&](const Pack& p) { return p.spec.operand == operand || p.spec.factor == operand; });
+  if (pack == packs_.end()) {
+    streams_.push_back({&access, 0, all});
+    return;
   }
-  streams_.push_back({&c_.out, 0, all, false, true});
-  for (Stream& s : streams_)
-    for (std::size_t depth = 0; depth <= s.to; ++depth) s.boxes.push_back(measure(s, depth));
-  for (Level level : {Level::l1, Level::l2}) {
-    std::size_t& fitting = fitting_[static_cast<int>(level)];
-    for (fitting = 0; fitting < all; ++fitting)
-      if (footprint_at(fitting, level) <= bytes_of(level)) break;
+  const PackSpec& spec = pack->spec;
+  streams_.push_back({&access, 0, pack->depth, false, false, true, spec.is_ahead});
+  if (spec.factor == operand) return;
+  const Access* panel = &access;
+  if (spec.factor >= 0) {
+    Access product = access;
+    const Access& factor = c_.in[static_cast<std::size_t>(spec.factor)];
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (product.strides[l] == 0) product.strides[l] = factor.strides[l];
+    panel = &products_.emplace_back(std::move(product));
   }
+  streams_.push_back({panel, pack->depth, all, true});
 }
 
 StreamBox Streams::measure(const Stream& s, std::size_t depth) const {
@@ -110,7 +125,7 @@ double Streams::l1_conflict(const Stream& s, std::size_t depth) const {
   double conflict = 1;
   for (Label l = 0; l < c_.label_count(); ++l) {
     const std::int64_t stride = std::abs(s.access->strides[l]) * size_of(c_.dtype);
-    if (stride > 0 && stride % (kPage / 2) == 0 && nest_.lengths[depth][l] > kL1Ways)
+    if (stride > 0 && stride % (kPage / 2) == 0 && nest_.lengths[depth][l] > l1_ways(target_))
       conflict *= kConflict;
   }
   return conflict;

@@ -3,6 +3,7 @@
 // takes.
 #pragma once
 
+#include <deque>
 #include <vector>
 
 #include "einjit/target.hpp"
@@ -13,8 +14,10 @@ namespace einjit {
 inline constexpr double kFill = 0.85;   // of a cache that is of use to its streams
 inline constexpr double kConflict = 8;  // a stream whose rows fall into one set
 inline constexpr std::int64_t kPage = 4096;
-inline constexpr std::int64_t kL1Ways = 8;
 inline constexpr double kRunLines = 6;  // lines that make a run
+
+// Lines of one set of L1: it is indexed by the place in a page.
+inline std::int64_t l1_ways(const Target& target) { return target.l1_bytes / kPage; }
 
 enum class Level : std::uint8_t { l1, l2 };
 using Lengths = std::vector<std::int64_t>;
@@ -79,10 +82,18 @@ class Streams {
   std::vector<Stream> streams_;
 
  private:
+  void add_nest();
+  void add_input(int operand);
   StreamBox measure(const Stream& s, std::size_t depth) const;
   void measure_lines(const Stream& s, std::size_t depth, StreamBox& box) const;
   double pages(const Stream& s, std::size_t depth) const;
 
+  struct Pack {
+    PackSpec spec;
+    std::size_t depth;
+  };
+  std::vector<Pack> packs_;
+  std::deque<Access> products_;  // of inputs that are multiplied while they are copied
   std::size_t fitting_[2];
 };
 

@@ -49,7 +49,7 @@ class Analysis : Streams {
       }
       result.l2_lines += lines;
       result.page_misses += page_misses(s);
-      if (s.is_output) result.page_walks += page_walks(s);
+      if (s.is_output) result.page_walks += pages_into(s, kSecondTlbEntries);
     }
     return result;
   }
@@ -175,7 +175,7 @@ class Analysis : Streams {
     double all_rows = 0;
     for (const Stream& other : streams_)
       if (!other.is_output) all_rows += rows_in_one_set(other);
-    if (rows_in_one_set(s) <= 1 || all_rows < kL1Ways) return 1;
+    if (rows_in_one_set(s) <= 1 || all_rows < static_cast<double>(l1_ways(target_))) return 1;
     double along = 1;
     for (const TileVar& var : schedule_.tile) {
       const std::int64_t stride = s.access->strides[var.label];
@@ -213,16 +213,19 @@ class Analysis : Streams {
     return elements / run_length(s, nest_.lengths[depth], -1, depth);
   }
 
-  // The innermost box walks over pages; beyond the first-level TLB's reach each costs a miss.
+  // The innermost box walks over pages; beyond the first-level TLB's reach each costs a miss. Lines
+  // written past the caches, with nothing summed, have nothing to hide behind.
   double page_misses(const Stream& s) const {
+    if (s.is_output && schedule_.store == Store::streaming && !c_.has_sum())
+      return pages_into(s, kTlbEntries);
     double misses = s.boxes[s.to].pages;
     if (misses <= kTlbEntries) return 0;
     for (std::size_t d = 0; d < s.to; ++d) misses *= nest_.trips[d];
     return misses;
   }
 
-  // Misses of the second-level TLB: as lines, with pages for lines.
-  double page_walks(const Stream& s) const {
+  // Pages that come into a TLB of so many entries: as lines into a cache.
+  double pages_into(const Stream& s, double entries) const {
     auto all = [&](std::size_t depth) {
       double sum = 0;
       for (const Stream& other : streams_)
@@ -230,16 +233,16 @@ class Analysis : Streams {
       return sum;
     };
     std::size_t fitting = 0;
-    while (fitting < nest_.loops.size() && all(fitting) > kSecondTlbEntries) ++fitting;
+    while (fitting < nest_.loops.size() && all(fitting) > entries) ++fitting;
     if (fitting == 0) return 0;
     const std::size_t depth = std::clamp(fitting, s.from, s.to);
-    double walks = s.boxes[depth].pages;
+    double pages = s.boxes[depth].pages;
     bool moved = false;
     for (std::size_t d = depth; d-- > 0;) {
       moved |= s.access->strides[nest_.loops[d].label] != 0;
-      if (moved) walks *= nest_.trips[d];
+      if (moved) pages *= nest_.trips[d];
     }
-    return walks;
+    return pages;
   }
 };
 
