@@ -12,6 +12,7 @@ constexpr double kScalarLoad = 0.5;
 constexpr double kGatherPerLane = 2.0;
 constexpr double kScatterPerLane = 4;
 constexpr double kStoreTransposed = 1.2;  // against transposing loads: lines are written in pieces
+constexpr double kStoreAdded = 1.5;       // to what was there
 constexpr double kLatencySlack = 1.5;  // accumulators beyond the latency, for loads that come late
 constexpr double kInFlight = 128;      // multiply-adds that a core looks ahead
 constexpr double kLoopOverhead = 1.0;  // of one trip round the innermost loop
@@ -163,7 +164,7 @@ struct TileCost {
       value = each * vectors() * (1 + kStoreTransposed * shuffles * waste(c.out));
     else
       value = each * vectors() * lanes * kScatterPerLane;
-    return c.beta == Beta::zero ? value : 1.5 * value;
+    return c.beta == Beta::zero ? value : kStoreAdded * value;
   }
 
   // Whether runs of the vec label that are not whole vectors are written as one.
@@ -210,18 +211,26 @@ struct TileCost {
     return rows * ((rows > 1 ? kRowOverhead : 0) + (has_rest ? sums / vectors() : 0));
   }
 
+  double tiles() const {
+    double count = 1 / (unroll() * unroll2());
+    for (Label l = 0; l < c.label_count(); ++l)
+      if (!c.is_reduced(l)) count *= l == tile.vec ? pieces() : extent(c, l);
+    return count;
+  }
+  double steps() const {
+    double count = 1;
+    for (Label l = 0; l < c.label_count(); ++l)
+      if (c.is_reduced(l)) count *= l == tile.vec ? pieces() : extent(c, l);
+    return count;
+  }
+  // Of the vec label.
+  double pieces() const {
+    return std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
+  }
+
   double run() const {
-    double tiles = 1, steps = 1;
-    for (Label l = 0; l < c.label_count(); ++l) {
-      if (l == tile.vec) continue;
-      (c.is_reduced(l) ? steps : tiles) *= extent(c, l);
-    }
-    tiles /= unroll() * unroll2();
+    const double steps = this->steps();
     const double sums = unroll() * unroll2() * vectors();
-    if (vec_is_reduced())
-      steps *= std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
-    else
-      tiles *= std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
     bool any_reduced = vec_is_reduced() || innermost() >= 0;
     const double operations = sums * std::max<double>(1, static_cast<double>(c.in.size()) - 1);
     const double loads = step_loads(steps);
@@ -237,7 +246,7 @@ struct TileCost {
         step += kLoopOverhead / static_cast<double>(tile.steps);
     }
     const double merges = (tile.chains - 1) * sums / target.fma_per_cycle;
-    return (tiles * (steps * step + rows_of_sum(sums) + merges + stores() + kTileOverhead) +
+    return (tiles() * (steps * step + rows_of_sum(sums) + merges + stores() + kTileOverhead) +
             packing()) *
            (1 + kTails * (kinds_of_tiles() - 1));
   }
@@ -247,6 +256,11 @@ struct TileCost {
 
 double tile_cycles(const Contraction& c, const Target& target, const RegisterTile& tile) {
   return TileCost{c, target, tile}.run();
+}
+
+double store_cycles(const Contraction& c, const Target& target, const RegisterTile& tile) {
+  const TileCost cost{c, target, tile};
+  return cost.tiles() * cost.stores() * (c.beta == Beta::zero ? kStoreAdded : 1);
 }
 
 bool is_window(const Access& access, Label unroll, Label inner) {

@@ -32,6 +32,9 @@ struct RegisterTile {
 // Cycles for the whole contraction, packing included.
 double tile_cycles(const Contraction& contraction, const Target& target, const RegisterTile& tile);
 
+// Of adding all sums once more to what was stored, which every cut of the sum costs.
+double store_cycles(const Contraction& contraction, const Target& target, const RegisterTile& tile);
+
 // Whether an operand's steps along `inner` and its unrolled positions are the same elements
 // shifted, as in a sliding window: a tile that unrolls both loads each once.
 bool is_window(const Access& access, Label unroll, Label inner);

@@ -68,6 +68,19 @@ double parallel_cycles(const Contraction& c, const Schedule& schedule, double cy
   return kIdle * cycles * idle_part(1, 1);
 }
 
+double sum_pieces(const Contraction& c, const Schedule& schedule) {
+  std::vector<std::int64_t> length = c.extents;
+  double pieces = 1;
+  for (const auto& item : schedule.outer) {
+    const auto* loop = std::get_if<LoopSpec>(&item);
+    if (!loop || !c.is_reduced(loop->label)) continue;
+    std::int64_t& rest = length[loop->label];
+    pieces *= static_cast<double>((rest + loop->step - 1) / loop->step);
+    rest = std::min(rest, loop->step);
+  }
+  return pieces;
+}
+
 // Tiles of `tiled` with all their plans, by falling promise of the tile, as schedules of `c`, which
 // `as_schedule_of_c(schedule)` makes of them where it can; `keep(schedule, tile, cycles)` says
 // beyond how many cycles nothing is of interest any more. A tile whose first plans are far behind
@@ -78,6 +91,7 @@ void for_each_candidate(const Contraction& c, const Contraction& tiled, const Ta
   double limit = HUGE_VAL;  // cycles
   for (const RatedTile& rated : register_tiles(tiled, target)) {
     if (rated.cycles > limit) break;  // sorted: no later one can win
+    const double stores = store_cycles(tiled, target, rated.tile);
     double least = HUGE_VAL;
     std::size_t tried = 0;
     for (const LoopPlan& plan : plans_for(tiled, target, rated.tile)) {
@@ -85,7 +99,8 @@ void for_each_candidate(const Contraction& c, const Contraction& tiled, const Ta
       std::optional<Schedule> schedule =
           as_schedule_of_c(build_schedule(tiled, target, rated.tile, plan, rated.cycles));
       if (!schedule) continue;
-      double cycles = schedule_cycles(c, *schedule, target, rated.cycles);
+      double cycles = schedule_cycles(c, *schedule, target, rated.cycles) +
+                      (sum_pieces(c, *schedule) - 1) * stores;
       if (rated.cycles > kParallelCycles) cycles += parallel_cycles(c, *schedule, cycles);
       least = std::min(least, cycles);
       if (cycles < limit) limit = keep(std::move(*schedule), rated.tile, cycles);
@@ -103,13 +118,14 @@ struct Product {
 // Nothing if no machine has room for it.
 std::optional<Product> product_of(const Contraction& c, int a, int b) {
   Product product{a, b, 3 - a - b, c};
-  auto stride = [&](Label l) {
-    return std::max(std::abs(c.in[a].strides[l]), std::abs(c.in[b].strides[l]));
-  };
   std::vector<Label> labels;
   for (Label l = 0; l < c.label_count(); ++l)
-    if (stride(l) != 0) labels.push_back(l);
-  std::ranges::stable_sort(labels, std::less{}, stride);
+    if (c.in[a].strides[l] != 0 || c.in[b].strides[l] != 0) labels.push_back(l);
+  // In the order of the third input: nothing else asks for one.
+  const Access& other = c.in[product.other];
+  std::ranges::stable_sort(labels, std::less{}, [&](Label l) {
+    return std::pair(other.strides[l] == 0, std::abs(other.strides[l]));
+  });
   Access access{std::vector<std::int64_t>(c.extents.size(), 0)};
   std::int64_t elements = 1;
   for (Label l : labels) {
