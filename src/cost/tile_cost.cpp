@@ -10,7 +10,7 @@ namespace {
 // In cycles; fitted to what the emitted code does on AVX-512 machines.
 constexpr double kScalarLoad = 0.5;
 constexpr double kGatherPerLane = 2.0;
-constexpr double kScatterPerLane = 4;
+constexpr double kScatterPerLane = 5;
 constexpr double kStoreTransposed = 1.2;  // against transposing loads: lines are written in pieces
 constexpr double kStoreAdded = 1.5;       // to what was there
 constexpr double kLatencySlack = 1.5;  // accumulators beyond the latency, for loads that come late
@@ -18,6 +18,7 @@ constexpr double kInFlight = 128;      // multiply-adds that a core looks ahead
 constexpr double kLoopOverhead = 1.0;  // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;  // pointers, first loads, loop entry
 constexpr double kSplitLines = 1.5;
+constexpr double kPartOfLine = 0.4;     // exponent, of the parts a line is read in
 constexpr double kJoin = 1.0;           // a shuffle for each vector that is put behind another
 constexpr double kSplitStores = 5.0;    // of vectors that lie across lines
 constexpr double kRowOverhead = 5.0;    // of a row of the sum, if there are several
@@ -66,7 +67,7 @@ struct TileCost {
   double vectors_of(double length) const {
     const double whole = std::floor(length / lanes), rest = length - whole * lanes;
     if (rest == 0) return whole;
-    const auto width = static_cast<double>(std::bit_ceil(static_cast<unsigned>(rest)));
+    const auto width = static_cast<double>(bit_ceil(static_cast<std::int64_t>(rest)));
     const double least = target.datapath_bytes == 0
                              ? 1.0
                              : static_cast<double>(target.datapath_bytes) / target.vector_bytes;
@@ -87,13 +88,36 @@ struct TileCost {
            fits(innermost(), tile.steps);
   }
 
-  // Blocks that are not full cost as much as full ones.
-  double waste(const Access& a) const {
+  // Elements a transposed block has along the label in which the array is contiguous.
+  std::int64_t block_length(const Access& a) const {
     const bool by_unroll = tile.unroll >= 0 && a.strides[tile.unroll] == 1;
-    const auto length = static_cast<double>(by_unroll ? tile.unroll_length : tile.steps);
-    // Rows of blocks that do not end on a line are read across two.
+    return by_unroll ? tile.unroll_length : tile.steps;
+  }
+
+  // Blocks that are not full are stored at the cost of full ones, across lines if they do not end
+  // on one.
+  double store_waste(const Access& a) const {
+    const auto length = static_cast<double>(block_length(a));
     const double split = std::fmod(length, lanes) != 0 ? kSplitLines : 1;
     return std::ceil(length / lanes) * lanes / length * split;
+  }
+
+  // Blocks are loaded in parts of a power of two: shorter ones come to a line more often, those
+  // that do not lie within one come to two, which matters beyond L2.
+  double load_waste(const Access& a) const {
+    const std::int64_t length = block_length(a);
+    const std::int64_t block = std::min(static_cast<std::int64_t>(lanes), bit_ceil(length));
+    const auto blocks = static_cast<double>((length + block - 1) / block * block);
+    const bool are_rows_even = std::ranges::all_of(a.strides, [&](std::int64_t stride) {
+      return std::abs(stride) <= 1 || stride % block == 0;
+    });
+    const bool is_within = length % block == 0 &&
+                           (are_rows_even || byte_count(c) <= static_cast<double>(target.l2_bytes));
+    return blocks / static_cast<double>(length) * (is_within ? 1 : kSplitLines) *
+           std::pow(lanes / static_cast<double>(block), kPartOfLine);
+  }
+  static std::int64_t bit_ceil(std::int64_t length) {
+    return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(length)));
   }
 
   // Loading one vector of an operand that moves along the vec label.
@@ -110,7 +134,7 @@ struct TileCost {
       const Access& a = c.in[k];
       if (!moves(a, tile.vec) || is_packed(k) || a.strides[tile.vec] == 1 || !is_transposable(a))
         continue;
-      cycles += count(a) * vectors() * shuffles * waste(a);
+      cycles += count(a) * vectors() * shuffles * load_waste(a);
     }
     return cycles;
   }
@@ -161,7 +185,7 @@ struct TileCost {
     else if (c.out.strides[tile.vec] == 1)
       value = each * vectors() / target.loads_per_cycle;
     else if (is_transposable(c.out))
-      value = each * vectors() * (1 + kStoreTransposed * shuffles * waste(c.out));
+      value = each * vectors() * (1 + kStoreTransposed * shuffles * store_waste(c.out));
     else
       value = each * vectors() * lanes * kScatterPerLane;
     return c.beta == Beta::zero ? value : kStoreAdded * value;

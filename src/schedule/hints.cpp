@@ -7,11 +7,13 @@
 namespace einjit {
 namespace {
 
-constexpr double kStreamCaches = 3;        // an output of so many L2s is written past the caches
-constexpr std::int64_t kMostRows = 1024;   // that one loop goes along
-constexpr std::int64_t kMostReads = 2;     // of what is asked for ahead
-constexpr std::int64_t kLinesAhead = 16;   // of a row
-constexpr std::int64_t kTilesOfRows = 4;   // end to end, where rows are short
+constexpr double kStreamCaches = 3;       // an output of so many L2s is written past the caches
+constexpr std::int64_t kMostRows = 1024;  // that one loop goes along
+constexpr std::int64_t kMostReads = 2;    // of what is asked for ahead
+constexpr std::int64_t kLinesAhead = 16;  // of a row
+constexpr std::int64_t kTilesOfRows = 4;  // end to end, where rows are short
+constexpr std::int64_t kLinesOfBox = 32;  // whose next one is asked for
+constexpr double kBoxesInL2 = 2;
 constexpr std::int64_t kRowsFollowed = 1;  // by the hardware, without being asked
 constexpr std::int64_t kLinesFollowed = 12;
 
@@ -73,6 +75,8 @@ class Hints {
       if (row < 0) continue;
       if (c_.extents[row] >= 4 * kLinesAhead * line_items())
         schedule_.ahead.push_back({static_cast<int>(k), row, lines_ahead(a, row) * line_items()});
+      else if (const LoopSpec* loop = loop_over_boxes(a))
+        schedule_.ahead.push_back({static_cast<int>(k), loop->label, loop->step});
       else if (const Label next = label_across(a); next >= 0)
         schedule_.ahead.push_back({static_cast<int>(k), next, tile_step(next)});
     }
@@ -81,6 +85,36 @@ class Hints {
   Label label_of_stride(const Access& a, std::int64_t stride) const {
     const auto found = std::ranges::find(a.strides, stride);
     return found == a.strides.end() ? -1 : static_cast<Label>(found - a.strides.begin());
+  }
+
+  // Whether a step along the label leaves the lines of the one before.
+  bool is_elsewhere(const Access& a, Label l) const {
+    return std::abs(a.strides[l]) >= line_items();
+  }
+
+  // The innermost loop that goes from one box of the operand to another that is elsewhere: large
+  // enough for the next one's lines to come while it is read, and small enough for them to stay.
+  const LoopSpec* loop_over_boxes(const Access& a) const {
+    const LoopSpec* found = nullptr;
+    std::vector<std::int64_t> length = c_.extents;
+    auto bytes = [&](const Access& access) {
+      double elements = 1;
+      for (Label l = 0; l < c_.label_count(); ++l)
+        if (access.strides[l] != 0) elements *= static_cast<double>(length[l]);
+      return elements * static_cast<double>(size_of(c_.dtype));
+    };
+    for (const auto& item : schedule_.outer)
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        length[loop->label] = std::min(length[loop->label], loop->step);
+        double all = bytes(c_.out);
+        for (const Access& access : c_.in) all += bytes(access);
+        if (is_elsewhere(a, loop->label) && tile_step(loop->label) == 1 &&
+            length[loop->label] == 1 &&
+            bytes(a) >= static_cast<double>(kLinesOfBox * target_.line_bytes) &&
+            all * kBoxesInL2 <= static_cast<double>(target_.l2_bytes))
+          found = loop;
+      }
+    return found;
   }
 
   // The label along which short rows lie end to end, if the tile reads several of them side by side

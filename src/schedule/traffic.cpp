@@ -25,6 +25,9 @@ constexpr double kShortRunCopied = 4;      // if a copy asked for ahead reads it
 constexpr double kShortRunAhead = 1.5;     // if tiles that go along its row ask for it
 constexpr double kShortRunStreamed = 1.5;  // if it is written past the caches
 constexpr double kFewRows = 4;             // read at once: the hardware's prefetchers keep up
+constexpr double kFollowedRows = 8;        // along which a loop goes
+constexpr double kAskedAlong = 1.1;        // lines asked for, against rows that are followed
+constexpr double kAskedAcross = 1.2;       // if the innermost loop goes to other rows
 constexpr double kLongPiece = 12;          // lines of a row read at once: prefetchers follow each
 constexpr double kFollowedLate = 0.25;     // if a tile reads several such rows
 constexpr double kAskedTooEarly = 0.5;
@@ -42,6 +45,8 @@ class Analysis : Streams {
       double lines = lines_into(s, Level::l2);
       if (s.is_output && schedule_.store == Store::cached) lines *= 2;
       lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
+      if (!s.is_output && !s.is_ahead && is_asked_for(s) && !is_followed(s))
+        lines *= goes_along(s) ? kAskedAlong : kAskedAcross;
       if (is_waited_for(s)) {
         const double late = lateness(s);
         result.waited_lines += lines * late;
@@ -66,6 +71,9 @@ class Analysis : Streams {
 
   // Whether what is asked for stays in L2 until the loop along the rows comes to it.
   bool stays(const Stream& s, const AheadSpec& a) const {
+    for (std::size_t d = nest_.loops.size(); d-- > 0;)
+      if (nest_.loops[d].label == a.label && nest_.loops[d].step == a.distance)  // the next box
+        return footprint_at(d + 1, Level::l2) <= bytes_of(Level::l2);
     const std::int64_t stride = s.access->strides[a.label];
     const double bytes = static_cast<double>(a.distance * stride) * item();
     if (stride != 1) return bytes <= bytes_of(Level::l2);  // rows end to end
@@ -104,7 +112,17 @@ class Analysis : Streams {
   bool is_waited_for(const Stream& s) const {
     if (s.is_output || s.is_dense || is_asked_for(s)) return false;
     if (s.is_copied) return true;
+    if (is_followed(s)) return false;
     return line_cost(s) == 1 && rows_at_once(s) > kFewRows && !is_read_in_turn(s);
+  }
+
+  // Whether a loop goes along few rows, which are not pieces of one that the tile reads side by
+  // side.
+  bool is_followed(const Stream& s) const {
+    for (const TileVar& var : schedule_.tile)
+      if (var.role == Role::unroll && std::abs(s.access->strides[var.label]) > 1) return false;
+    const std::size_t body = body_along(s);
+    return body > 0 && goes_on(s, body) && rows(s, body) <= kFollowedRows;
   }
 
   // How late a line that is waited for comes, against one nobody knew of. Asked for too early is
@@ -170,7 +188,7 @@ class Analysis : Streams {
 
   // As many rows in one set as it has ways: where a tile reads an element of each at a step, a line
   // is gone before its next element is wanted; where it reads vectors, what was fetched ahead is.
-  // Blocks that are transposed take a line at once.
+  // Blocks that are transposed take as much of a line at once as they are long.
   double times_evicted(const Stream& s) const {
     double all_rows = 0;
     for (const Stream& other : streams_)
@@ -179,11 +197,21 @@ class Analysis : Streams {
     double along = 1;
     for (const TileVar& var : schedule_.tile) {
       const std::int64_t stride = s.access->strides[var.label];
-      if (stride != 0 && var.role == Role::vec) return stride == 1 ? kFetchedAgain : 1;
+      if (stride != 0 && var.role == Role::vec)
+        return stride == 1 ? kFetchedAgain : parts_of_line(s);
       if (stride == 1 && var.role == Role::reduce)
         along = static_cast<double>(nest_.lengths[nest_.loops.size()][var.label]);
     }
     return std::min(along, line_items());
+  }
+
+  // Tiles that read a line together, one after the other.
+  double parts_of_line(const Stream& s) const {
+    const Lengths& tile = nest_.lengths[nest_.loops.size()];
+    double length = 1;
+    for (const TileVar& var : schedule_.tile)
+      if (s.access->strides[var.label] == 1) length = static_cast<double>(tile[var.label]);
+    return std::max(1.0, line_items() / length);
   }
 
   // Lines read of a row before the nest goes on to another. A loop along the rows comes back to
