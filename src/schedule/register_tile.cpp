@@ -132,7 +132,7 @@ class Enumerator {
 
   void enumerate_over_output(Label vec) {
     // Rows that are read once want to be long; with reuse, unrolled labels take the registers.
-    for (int vectors : {12, 16}) {
+    for (int vectors : {12, 16, 24}) {
       if (reduced_.empty() || !is_read_once_ || c_.extents[vec] <= (vectors - 1) * lanes_) break;
       RegisterTile tile;
       tile.vec = vec;
