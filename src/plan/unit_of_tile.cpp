@@ -6,8 +6,6 @@
 namespace einjit {
 namespace {
 
-// Strides of a packed buffer up to this depend on the tile's factors only: constants always.
-constexpr std::int64_t kPanelStride = 128;
 
 // A tile variable on its way into the unit: reduced labels that move together are merged first.
 struct Variable {
@@ -276,7 +274,7 @@ class Builder {
     }
     for (std::size_t v = 0; v < variables_.size(); ++v) {
       const std::int64_t stride = stride_of(ref, v);
-      const bool fixed = stride == 0 || stride == 1 || (made.padded && stride <= kPanelStride) ||
+      const bool fixed = stride == 0 || stride == 1 ||
                          (&ref == refs_[0] && is_joined(variables_[v]));
       // A sliding window's step and its positions are one size.
       const auto same = std::ranges::find_if(made.var_strides, [&](const Size& size) {

@@ -75,7 +75,7 @@ class Collector {
   }
 
  private:
-  static constexpr int kFewSamples = 4;
+  static constexpr int kFewSamples = 2;
   struct Wanted {
     Unit unit;
     int samples = 0;
