@@ -48,7 +48,7 @@ struct TileCost {
   const Target& target;
   const RegisterTile& tile;
   double lanes = target.lanes(c.dtype);
-  double shuffles = std::log2(lanes);  // of a transpose, per vector
+  double shuffles = std::bit_width(static_cast<unsigned>(lanes)) - 1;  // of a transpose, per vector
 
   bool vec_is_reduced() const { return tile.vec >= 0 && c.is_reduced(tile.vec); }
   bool moves(const Access& a, Label l) const { return l >= 0 && a.strides[l] != 0; }

@@ -6,7 +6,6 @@
 namespace einjit {
 namespace {
 
-
 // A tile variable on its way into the unit: reduced labels that move together are merged first.
 struct Variable {
   TileVar var;
@@ -274,8 +273,8 @@ class Builder {
     }
     for (std::size_t v = 0; v < variables_.size(); ++v) {
       const std::int64_t stride = stride_of(ref, v);
-      const bool fixed = stride == 0 || stride == 1 ||
-                         (&ref == refs_[0] && is_joined(variables_[v]));
+      const bool fixed =
+          stride == 0 || stride == 1 || (&ref == refs_[0] && is_joined(variables_[v]));
       // A sliding window's step and its positions are one size.
       const auto same = std::ranges::find_if(made.var_strides, [&](const Size& size) {
         const auto w = static_cast<std::size_t>(&size - made.var_strides.data());

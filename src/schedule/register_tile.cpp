@@ -42,7 +42,8 @@ class Enumerator {
 
   std::vector<RatedTile> run() {
     consider_chains({});
-    for (Label vec : kept_) enumerate_over_output(vec);
+    for (Label vec : kept_)
+      if (is_worth_vectors(vec)) enumerate_over_output(vec);
     for (Label vec : reduced_)
       if (c_.extents[vec] > 0 && !c_.is_dynamic(vec)) enumerate_over_sum(vec);
     std::vector<RatedTile> tiles;
@@ -130,6 +131,32 @@ class Enumerator {
     if (has_blocks && length >= lanes_ / 2) consider(tile);
   }
 
+  // Vectors of an operand go along the label it is contiguous in, if the output keeps that and it
+  // is long; others wait for gathers or strided copies.
+  bool is_worth_vectors(Label vec) const {
+    auto is_contiguous = [&](const Access& a, Label l) {
+      return a.strides[l] == 1 && c_.extents[l] * 4 >= lanes_;
+    };
+    auto has_better = [&](const Access& a) {
+      return std::ranges::any_of(kept_, [&](Label l) { return is_contiguous(a, l); });
+    };
+    return is_contiguous(c_.out, vec) || std::ranges::any_of(c_.in, [&](const Access& a) {
+             return a.strides[vec] != 0 && (is_contiguous(a, vec) || !has_better(a));
+           });
+  }
+
+  // Of two factors the one in vectors is to be used again at every unrolled position.
+  bool is_worth_unrolling(Label unroll, Label vec) const {
+    if (c_.in.size() != 2 || reduced_.empty()) return true;
+    auto is_reused = [&](Label l) {
+      return std::ranges::any_of(
+          c_.in, [&](const Access& a) { return a.strides[vec] != 0 && a.strides[l] == 0; });
+    };
+    return is_reused(unroll) || std::ranges::none_of(kept_, [&](Label l) {
+             return l != vec && c_.extents[l] > 3 && is_reused(l);
+           });
+  }
+
   void enumerate_over_output(Label vec) {
     // Rows that are read once want to be long; with reuse, unrolled labels take the registers.
     for (int vectors : {12, 16, 24}) {
@@ -148,7 +175,7 @@ class Enumerator {
       if (vectors > 1 && c_.extents[vec] <= (vectors - 1) * lanes_) break;
       consider_chains(tile);
       for (Label unroll : kept_) {
-        if (unroll == vec) continue;
+        if (unroll == vec || !is_worth_unrolling(unroll, vec)) continue;
         const std::int64_t most = (target_.vector_registers - vectors - 1) / vectors;
         const std::int64_t one_set = std::min(most, l1_ways(target_) - kOtherRows);
         for (std::int64_t length : {most, most - 1, most - 2, most / 2, std::int64_t{lanes_},

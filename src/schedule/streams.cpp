@@ -5,16 +5,18 @@
 #include <cstdlib>
 #include <numeric>
 
+#include "cost/tile_cost.hpp"
+
 namespace einjit {
 
 Streams::Streams(const Contraction& c, const Schedule& schedule, const Target& target)
-    : c_(c), target_(target), schedule_(schedule) {
+    : c_(c), target_(target), schedule_(schedule), all_bytes_(byte_count(c)) {
+  streams_.reserve(2 * c_.in.size() + 1);
   add_nest();
   const std::size_t all = nest_.loops.size();
   for (int k = 0; k < static_cast<int>(c_.in.size()); ++k) add_input(k);
   streams_.push_back({&c_.out, 0, all, false, true});
-  for (Stream& s : streams_)
-    for (std::size_t depth = 0; depth <= s.to; ++depth) s.boxes.push_back(measure(s, depth));
+  for (Stream& s : streams_) measure_all(s);
   for (Level level : {Level::l1, Level::l2}) {
     std::size_t& fitting = fitting_[static_cast<int>(level)];
     for (fitting = 0; fitting < all; ++fitting)
@@ -23,20 +25,38 @@ Streams::Streams(const Contraction& c, const Schedule& schedule, const Target& t
 }
 
 void Streams::add_nest() {
-  nest_.lengths.push_back(c_.extents);
+  const std::size_t most = schedule_.outer.size();
+  nest_.loops.reserve(most);
+  nest_.trips.reserve(most);
+  nest_.labels = c_.extents.size();
+  nest_.all.reserve((most + 1) * nest_.labels);
+  nest_.all = c_.extents;
   for (const auto& item : schedule_.outer) {
     if (const auto* pack = std::get_if<PackSpec>(&item)) {
       packs_.push_back({*pack, nest_.loops.size()});
       continue;
     }
     const LoopSpec& loop = std::get<LoopSpec>(item);
-    Lengths next = nest_.lengths.back();
-    const double before = static_cast<double>(next[loop.label]);
-    next[loop.label] = std::min(next[loop.label], loop.step);
-    nest_.trips.push_back(std::max(1.0, before / static_cast<double>(next[loop.label])));
+    const std::size_t before = nest_.all.size() - nest_.labels;
+    for (std::size_t l = 0; l < nest_.labels; ++l) nest_.all.push_back(nest_.all[before + l]);
+    std::int64_t& length = nest_.all[before + nest_.labels + static_cast<std::size_t>(loop.label)];
+    const auto whole = static_cast<double>(length);
+    length = std::min(length, loop.step);
+    nest_.trips.push_back(std::max(1.0, whole / static_cast<double>(length)));
     nest_.loops.push_back(loop);
-    nest_.lengths.push_back(std::move(next));
   }
+}
+
+void Streams::measure_all(Stream& s) const {
+  for (Label l = 0; l < c_.label_count(); ++l) {
+    const std::int64_t stride = std::abs(s.access->strides[l]);
+    if (stride == 0) continue;
+    const auto place = std::ranges::upper_bound(
+        s.moving, stride, {}, [&](Label m) { return std::abs(s.access->strides[m]); });
+    s.moving.insert(place, l);
+  }
+  s.boxes.reserve(s.to + 1);
+  for (std::size_t depth = 0; depth <= s.to; ++depth) s.boxes.push_back(measure(s, depth));
 }
 
 // An input is read by the tiles, or by a copy whose panels they read.
@@ -75,10 +95,9 @@ StreamBox Streams::measure(const Stream& s, std::size_t depth) const {
 }
 
 void Streams::measure_lines(const Stream& s, std::size_t depth, StreamBox& box) const {
-  const Lengths& lengths = nest_.lengths[depth];
+  const Lengths lengths = nest_.lengths(depth);
   double elements = 1, reach = 1;
-  for (Label l = 0; l < c_.label_count(); ++l) {
-    if (s.access->strides[l] == 0) continue;
+  for (Label l : s.moving) {
     elements *= static_cast<double>(lengths[l]);
     reach += std::abs(static_cast<double>(s.access->strides[l])) *
              static_cast<double>(std::max<std::int64_t>(lengths[l] - 1, 0));
@@ -104,39 +123,36 @@ bool Streams::is_aligned(const Access& a, double run) const {
          });
 }
 
-double Streams::run_length(const Stream& s, const Lengths& lengths, Label outside,
+double Streams::run_length(const Stream& s, Lengths lengths, Label outside,
                            std::size_t depth) const {
   double run = 1;
-  for (bool grown = true; grown;) {
-    grown = false;
-    for (Label l = 0; l < c_.label_count(); ++l) {
-      const auto length =
-          static_cast<double>(l == outside ? nest_.lengths[depth - 1][l] : lengths[l]);
-      if (length <= 1 || std::abs(static_cast<double>(s.access->strides[l])) != run) continue;
-      run *= length;
-      grown = true;
-      break;
-    }
+  for (Label l : s.moving) {
+    const auto length =
+        static_cast<double>(l == outside ? nest_.lengths(depth - 1)[l] : lengths[l]);
+    const auto stride = std::abs(static_cast<double>(s.access->strides[l]));
+    if (length <= 1 || stride < run) continue;
+    if (stride > run) break;
+    run *= length;
   }
   return run;
 }
 
 double Streams::l1_conflict(const Stream& s, std::size_t depth) const {
   double conflict = 1;
-  for (Label l = 0; l < c_.label_count(); ++l) {
+  for (Label l : s.moving) {
     const std::int64_t stride = std::abs(s.access->strides[l]) * size_of(c_.dtype);
-    if (stride > 0 && stride % (kPage / 2) == 0 && nest_.lengths[depth][l] > l1_ways(target_))
+    if (stride % (kPage / 2) == 0 && nest_.lengths(depth)[l] > l1_ways(target_))
       conflict *= kConflict;
   }
   return conflict;
 }
 
 double Streams::l2_conflict(const Stream& s, std::size_t depth) const {
-  const Lengths& lengths = nest_.lengths[depth];
+  const Lengths lengths = nest_.lengths(depth);
   const double row =
       std::max(run_length(s, lengths, -1, depth) * item(), static_cast<double>(target_.line_bytes));
   std::int64_t apart = kPage;
-  for (Label l = 0; l < c_.label_count(); ++l) {
+  for (Label l : s.moving) {
     const std::int64_t stride = std::abs(s.access->strides[l]) * size_of(c_.dtype);
     if (lengths[l] > 1 && static_cast<double>(stride) >= row) apart = std::gcd(apart, stride);
   }
@@ -159,17 +175,18 @@ bool Streams::goes_along(const Stream& s) const {
 }
 
 double Streams::lines_along(const Stream& s) const {
-  Lengths walked = nest_.lengths[s.to];
+  const Lengths all = nest_.lengths(s.to);
+  std::vector<std::int64_t> walked(all.begin(), all.end());
   for (const TileVar& var : schedule_.tile)
     if (var.role == Role::unroll) walked[var.label] = 1;
   return std::max(run_length(s, walked, -1, s.to) / line_items(), 1.0);
 }
 
 double Streams::rows_at_once(const Stream& s) const {
-  Lengths walked = nest_.lengths[s.to];
+  const Lengths all = nest_.lengths(s.to);
+  std::vector<std::int64_t> walked(all.begin(), all.end());
   double elements = 1;
-  for (Label l = 0; l < c_.label_count(); ++l)
-    if (s.access->strides[l] != 0) elements *= static_cast<double>(walked[l]);
+  for (Label l : s.moving) elements *= static_cast<double>(walked[l]);
   for (const TileVar& var : schedule_.tile)
     if (var.role == Role::unroll) walked[var.label] = 1;
   return elements / run_length(s, walked, -1, s.to);
@@ -177,7 +194,7 @@ double Streams::rows_at_once(const Stream& s) const {
 
 double Streams::rows_in_one_set(const Stream& s) const {
   if (s.is_dense || s.to < nest_.loops.size()) return 0;
-  const Lengths& tile = nest_.lengths[nest_.loops.size()];
+  const Lengths tile = nest_.lengths(nest_.loops.size());
   double rows = 1;
   for (const TileVar& var : schedule_.tile) {
     const std::int64_t stride = s.access->strides[var.label] * size_of(c_.dtype);
@@ -189,11 +206,11 @@ double Streams::rows_in_one_set(const Stream& s) const {
 
 double Streams::pages(const Stream& s, std::size_t depth) const {
   if (s.is_dense) return 0;  // scratch lies on large pages
-  const Lengths& box = nest_.lengths[depth];
+  const Lengths box = nest_.lengths(depth);
   double pages = 1;
-  for (Label l = 0; l < c_.label_count(); ++l) {
+  for (Label l : s.moving) {
     const double stride = std::abs(static_cast<double>(s.access->strides[l])) * item();
-    if (stride > 0 && box[l] > 1)
+    if (box[l] > 1)
       pages *= std::max(
           1.0, std::min(static_cast<double>(box[l]), static_cast<double>(box[l]) * stride / kPage));
   }

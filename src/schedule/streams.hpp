@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <span>
 #include <vector>
 
 #include "einjit/target.hpp"
@@ -20,7 +21,7 @@ inline constexpr double kRunLines = 6;  // lines that make a run
 inline std::int64_t l1_ways(const Target& target) { return target.l1_bytes / kPage; }
 
 enum class Level : std::uint8_t { l1, l2 };
-using Lengths = std::vector<std::int64_t>;
+using Lengths = std::span<const std::int64_t>;  // of the range of each label
 
 // What a stream's box at some depth takes: lines and the length of its runs in lines, bytes of a
 // cache (rows that fall into few sets take more), pages.
@@ -37,13 +38,17 @@ struct Stream {
   bool is_dense = false;  // panels: no gaps between elements
   bool is_output = false;
   bool is_copied = false, is_ahead = false;
+  std::vector<Label> moving = {};     // labels it moves along, by rising stride
   std::vector<StreamBox> boxes = {};  // per depth
 };
 
 struct Nest {
   std::vector<LoopSpec> loops;
-  std::vector<Lengths> lengths;  // per depth 0 .. loops.size(): the range of each label
-  std::vector<double> trips;     // per loop
+  std::vector<double> trips;  // per loop
+  // Per depth 0 .. loops.size().
+  Lengths lengths(std::size_t depth) const { return {&all[depth * labels], labels}; }
+  std::size_t labels;
+  std::vector<std::int64_t> all;  // of one depth after the other
 };
 
 class Streams {
@@ -56,8 +61,7 @@ class Streams {
   // Whether runs begin and end on lines, if the array begins on one.
   bool is_aligned(const Access& a, double run) const;
   // Elements in a row: those of contiguous labels, then of labels whose stride is the run so far.
-  double run_length(const Stream& s, const Lengths& lengths, Label outside,
-                    std::size_t depth) const;
+  double run_length(const Stream& s, Lengths lengths, Label outside, std::size_t depth) const;
   // Rows read in turn, an element of each at a time, thrash the set they share.
   double l1_conflict(const Stream& s, std::size_t depth) const;
   // L2 is indexed by physical addresses: pages lie anywhere, but places in them stay. Rows a power
@@ -75,6 +79,8 @@ class Streams {
   double rows_at_once(const Stream& s) const;
   // Rows of a tile that lie in one set of L1.
   double rows_in_one_set(const Stream& s) const;
+  // The contraction's bytes, in all.
+  double all_bytes() const { return all_bytes_; }
   const Contraction& c_;
   const Target& target_;
   const Schedule& schedule_;
@@ -84,6 +90,7 @@ class Streams {
  private:
   void add_nest();
   void add_input(int operand);
+  void measure_all(Stream& s) const;
   StreamBox measure(const Stream& s, std::size_t depth) const;
   void measure_lines(const Stream& s, std::size_t depth, StreamBox& box) const;
   double pages(const Stream& s, std::size_t depth) const;
@@ -95,6 +102,7 @@ class Streams {
   std::vector<Pack> packs_;
   std::deque<Access> products_;  // of inputs that are multiplied while they are copied
   std::size_t fitting_[2];
+  double all_bytes_;
 };
 
 }  // namespace einjit

@@ -102,7 +102,7 @@ class Analysis : Streams {
         depth = d;
       }
       return std::min(1.0, static_cast<double>(a.distance) /
-                               static_cast<double>(nest_.lengths[depth][a.label]));
+                               static_cast<double>(nest_.lengths(depth)[a.label]));
     }
     return 0;
   }
@@ -143,7 +143,7 @@ class Analysis : Streams {
   // Of a line, against one from memory: what L3 can hold comes from there, and if everything fits
   // L2, nothing leaves it.
   double line_cost(const Stream& s) const {
-    const double all = byte_count(c_);
+    const double all = all_bytes();
     const double l3_line =
         kL3LineCycles * target_.dram_bytes_per_cycle / static_cast<double>(target_.line_bytes);
     if (all <= bytes_of(Level::l2)) return kL2Resident * l3_line;
@@ -200,14 +200,14 @@ class Analysis : Streams {
       if (stride != 0 && var.role == Role::vec)
         return stride == 1 ? kFetchedAgain : parts_of_line(s);
       if (stride == 1 && var.role == Role::reduce)
-        along = static_cast<double>(nest_.lengths[nest_.loops.size()][var.label]);
+        along = static_cast<double>(nest_.lengths(nest_.loops.size())[var.label]);
     }
     return std::min(along, line_items());
   }
 
   // Tiles that read a line together, one after the other.
   double parts_of_line(const Stream& s) const {
-    const Lengths& tile = nest_.lengths[nest_.loops.size()];
+    const Lengths tile = nest_.lengths(nest_.loops.size());
     double length = 1;
     for (const TileVar& var : schedule_.tile)
       if (s.access->strides[var.label] == 1) length = static_cast<double>(tile[var.label]);
@@ -222,7 +222,7 @@ class Analysis : Streams {
     if (s.is_dense || s.to < nest_.loops.size()) return kRunLines;
     const bool is_followed = !s.is_output && !is_asked_for(s) && line_cost(s) == 1;
     const std::size_t body = is_followed ? body_along(s) : s.to;
-    const double run = run_length(s, nest_.lengths[s.to], -1, s.to);
+    const double run = run_length(s, nest_.lengths(s.to), -1, s.to);
     const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
     const double most = is_streamed ? kStreams / 2 : kStreams;
     return rows(s, body) <= most ? kRunLines : std::max(run / line_items(), 1.0);
@@ -230,15 +230,14 @@ class Analysis : Streams {
 
   // Whether the loop outside goes on where the rows of the box end.
   bool goes_on(const Stream& s, std::size_t depth) const {
-    const Lengths& box = nest_.lengths[depth];
+    const Lengths box = nest_.lengths(depth);
     return run_length(s, box, nest_.loops[depth - 1].label, depth) > run_length(s, box, -1, depth);
   }
 
   double rows(const Stream& s, std::size_t depth) const {
     double elements = 1;
-    for (Label l = 0; l < c_.label_count(); ++l)
-      if (s.access->strides[l] != 0) elements *= static_cast<double>(nest_.lengths[depth][l]);
-    return elements / run_length(s, nest_.lengths[depth], -1, depth);
+    for (Label l : s.moving) elements *= static_cast<double>(nest_.lengths(depth)[l]);
+    return elements / run_length(s, nest_.lengths(depth), -1, depth);
   }
 
   // The innermost box walks over pages; beyond the first-level TLB's reach each costs a miss. Lines
