@@ -84,6 +84,12 @@ class Builder {
     std::int64_t length = (c_.extents[l] + most - 1) / most;
     if (is_contiguous(l)) length = std::max(length, kChunkBytes / size_of(c_.dtype));
     length = (length + step - 1) / step * step;
+    // Equal pieces are one kind of code.
+    for (std::int64_t even = length; even * 2 <= length * 3; even += step)
+      if (c_.extents[l] % even == 0) {
+        length = even;
+        break;
+      }
     if (length >= c_.extents[l]) return false;
     loop(l, length, Order::parallel);
     return true;
