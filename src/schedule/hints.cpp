@@ -1,7 +1,9 @@
 #include "schedule/hints.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <optional>
 #include <ranges>
 
 namespace einjit {
@@ -75,8 +77,8 @@ class Hints {
       if (row < 0) continue;
       if (c_.extents[row] >= 4 * kLinesAhead * line_items())
         schedule_.ahead.push_back({static_cast<int>(k), row, lines_ahead(a, row) * line_items()});
-      else if (const LoopSpec* loop = loop_over_boxes(a))
-        schedule_.ahead.push_back({static_cast<int>(k), loop->label, loop->step});
+      else if (const auto box = next_box(a))
+        schedule_.ahead.push_back({static_cast<int>(k), box->label, box->distance});
       else if (const Label next = label_across(a); next >= 0)
         schedule_.ahead.push_back({static_cast<int>(k), next, tile_step(next)});
     }
@@ -92,29 +94,39 @@ class Hints {
     return std::abs(a.strides[l]) >= line_items();
   }
 
-  // The innermost loop that goes from one box of the operand to another that is elsewhere: large
-  // enough for the next one's lines to come while it is read, and small enough for them to stay.
-  const LoopSpec* loop_over_boxes(const Access& a) const {
-    const LoopSpec* found = nullptr;
+  double box_bytes(const Access& a, const std::vector<std::int64_t>& length) const {
+    double elements = 1;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (a.strides[l] != 0) elements *= static_cast<double>(length[l]);
+    return elements * static_cast<double>(size_of(c_.dtype));
+  }
+
+  struct Ahead {
+    Label label;
+    std::int64_t distance;
+  };
+  // The innermost loop goes from one box of the operand to another that is elsewhere: large enough
+  // for the next one's lines to come while it is read, and small enough for them to stay. Where all
+  // boxes are small, a few steps further.
+  std::optional<Ahead> next_box(const Access& a) const {
+    std::optional<Ahead> found, small;
     std::vector<std::int64_t> length = c_.extents;
-    auto bytes = [&](const Access& access) {
-      double elements = 1;
-      for (Label l = 0; l < c_.label_count(); ++l)
-        if (access.strides[l] != 0) elements *= static_cast<double>(length[l]);
-      return elements * static_cast<double>(size_of(c_.dtype));
-    };
+    auto bytes = [&](const Access& access) { return box_bytes(access, length); };
+    const auto least = static_cast<double>(kLinesOfBox * target_.line_bytes);
     for (const auto& item : schedule_.outer)
       if (const auto* loop = std::get_if<LoopSpec>(&item)) {
         length[loop->label] = std::min(length[loop->label], loop->step);
         double all = bytes(c_.out);
         for (const Access& access : c_.in) all += bytes(access);
-        if (is_elsewhere(a, loop->label) && tile_step(loop->label) == 1 &&
-            length[loop->label] == 1 &&
-            bytes(a) >= static_cast<double>(kLinesOfBox * target_.line_bytes) &&
-            all * kBoxesInL2 <= static_cast<double>(target_.l2_bytes))
-          found = loop;
+        if (!is_elsewhere(a, loop->label) || tile_step(loop->label) > 1 ||
+            length[loop->label] > 1 || all * kBoxesInL2 > static_cast<double>(target_.l2_bytes))
+          continue;
+        if (bytes(a) >= least)
+          found = {loop->label, loop->step};
+        else if (!small && byte_count(c_) * 2 > static_cast<double>(target_.l3_bytes))
+          small = {loop->label, static_cast<std::int64_t>(std::ceil(2 * least / bytes(a)))};
       }
-    return found;
+    return found ? found : small;
   }
 
   // The label along which short rows lie end to end, if the tile reads several of them side by side
@@ -179,11 +191,14 @@ class Hints {
     if (element_count(c_, a) * static_cast<double>(size_of(c_.dtype)) <
         static_cast<double>(target_.l2_bytes) * kStreamCaches)
       return false;
+    const auto l2_bytes = static_cast<double>(target_.l2_bytes);
     std::vector<std::int64_t> length = c_.extents;
     std::int64_t times = 1;
     for (const auto& item : schedule_.outer)
       if (const auto* loop = std::get_if<LoopSpec>(&item)) {
-        if (a.strides[loop->label] == 0)
+        // What a cache holds is there when the loop comes back to it. (Panels share it.)
+        const bool is_held = !tile_.packed && box_bytes(a, length) * kBoxesInL2 <= l2_bytes;
+        if (a.strides[loop->label] == 0 && !is_held)
           times *= (length[loop->label] + loop->step - 1) / loop->step;
         length[loop->label] = std::min(length[loop->label], loop->step);
       }
