@@ -103,6 +103,15 @@ class Program(unittest.TestCase):
         self.assertEqual(done.stderr, "error: label 'j' has extent 5 in operand 0 (axis 1) and 6 in operand 1 (axis 0)\n"
                                       "  ij,jk->ik\n     ^\n  note: extents must agree, or be 1 to broadcast\n")
 
+    def test_path(self):
+        def explain(path):
+            return run("explain", "ik,jkl,il->ij", "--shape", "32x32,32x32x32,32x32", "--path", path)
+        self.assertIn("# step 1", explain("pairwise").stdout)
+        self.assertNotIn("# step", explain("one-nest").stdout)
+        done = explain("shortest")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--path: 'shortest' is none of automatic, pairwise, one-nest", done.stderr)
+
     def test_cache(self):
         environment = dict(os.environ, EINJIT_CACHE_DIR=self.path("cache"))
         def cache(*action):
