@@ -105,9 +105,9 @@ class Hints {
     Label label;
     std::int64_t distance;
   };
-  // The innermost loop goes from one box of the operand to another that is elsewhere: large enough
-  // for the next one's lines to come while it is read, and small enough for them to stay. Where all
-  // boxes are small, a few steps further.
+  // Along the innermost loop that goes from one box of the operand to another that is elsewhere,
+  // and whose boxes are large enough for the next one's lines to come while one is read, and small
+  // enough for them to stay. Where all are small, a few steps further.
   std::optional<Ahead> next_box(const Access& a) const {
     std::optional<Ahead> found, small;
     std::vector<std::int64_t> length = c_.extents;
