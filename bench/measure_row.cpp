@@ -163,7 +163,7 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
     result.peers.push_back({peer->name, run.how, 0});
   }
   // Where all operands go in one pass, the other way is a contestant too.
-  options.path = Path::pairwise;
+  if (c.in.size() > 2) options.path = Path::pairwise;
   const Kernel pairwise = Engine::standard().compile(row.expression, row.operands, options);
   if (pairwise.workspace_bytes() > kernel.workspace_bytes()) {
     add_contestant("pairwise", chosen,

@@ -44,8 +44,7 @@ std::uint64_t operand_set(const Contraction& c, Label label) {
 bool is_written_joined(const Contraction& c, Label run, Label along) {
   if (c.out.strides[run] != 1 || c.out.strides[along] != c.extents[run] || c.is_dynamic(run))
     return false;
-  if (c.has_sum()) return false;
-  return true;
+  return !c.has_sum();
 }
 
 bool Contraction::has_sum() const { return std::ranges::count(out.strides, 0) > 0; }

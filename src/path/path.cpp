@@ -209,10 +209,16 @@ class PathPlanner {
     program_.pairwise_elements = trial.program_.workspace_elements;
     const bool can_fuse = alive_.size() <= kMostFused;
     double fused = can_fuse ? seconds(contraction_of(alive_, true)) : 0;
-    // Two of the last three operands can be multiplied while they are packed for the third.
-    for (auto [a, b] : {std::pair{0, 1}, {0, 2}, {1, 2}})
-      if (const double multiplied = seconds_of_product(a, b); multiplied > 0)
+    // Two of the last three operands can be multiplied while they are packed for the third: those
+    // the order multiplies first, or any, if its temporaries leave the caches.
+    const bool leaves_caches =
+        trial.program_.workspace_elements * size_of(c_.dtype) > target_.l2_bytes;
+    const std::pair<int, int> first = std::minmax(order[0].first, order[0].second);
+    for (const std::pair<int, int>& two : {std::pair{0, 1}, {0, 2}, {1, 2}}) {
+      if (!leaves_caches && two != first) continue;
+      if (const double multiplied = seconds_of_product(two.first, two.second); multiplied > 0)
         fused = std::min(fused, multiplied);
+    }
     if (!summed_some) program_.fused_seconds = fused;
     if (can_fuse && fused <= pairwise && path_ == Path::automatic) return;
     follow(order);

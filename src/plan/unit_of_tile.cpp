@@ -59,7 +59,7 @@ class Builder {
     const bool has_run_time_sizes = shape_ == UnitShape::argument;
     if (piece != SumPiece::later && nest_.contraction.beta == Beta::runtime)
       unit.old = Old::scale_by_beta;
-    else if (piece != SumPiece::whole || (has_run_time_sizes && has_sum()))
+    else if (piece != SumPiece::whole || (has_run_time_sizes && nest_.contraction.has_sum()))
       unit.old = Old::add_if_told;
     if (!has_run_time_sizes && unit.old != Old::add_if_told) {
       unit.store = tile.store;
@@ -71,14 +71,6 @@ class Builder {
     if (tile.store == Store::streaming) mode |= kStreams;
     if (tile.prefetch == Prefetch::output) mode |= kPrefetchesOutput;
     unit.mode_slot = argument(mode).slot;
-  }
-
-  // Whether the contraction sums, wherever its sums are cut.
-  bool has_sum() const {
-    const Contraction& c = nest_.contraction;
-    for (Label l = 0; l < c.label_count(); ++l)
-      if (c.is_reduced(l)) return true;
-    return false;
   }
 
   // Tiles that read panels may be told to ask for lines.

@@ -9,13 +9,13 @@
 namespace einjit {
 namespace {
 
-constexpr double kStreamCaches = 3;       // an output of so many L2s is written past the caches
-constexpr std::int64_t kMostRows = 1024;  // that one loop goes along
-constexpr std::int64_t kMostReads = 2;    // of what is asked for ahead
-constexpr std::int64_t kLinesAhead = 16;  // of a row
-constexpr std::int64_t kTilesOfRows = 4;  // end to end, where rows are short
-constexpr std::int64_t kLinesOfBox = 32;  // whose next one is asked for
-constexpr double kBoxesInL2 = 2;
+constexpr double kStreamCaches = 3;        // an output of so many L2s is written past the caches
+constexpr std::int64_t kMostRows = 1024;   // that one loop goes along
+constexpr std::int64_t kMostReads = 2;     // of what is asked for ahead
+constexpr std::int64_t kLinesAhead = 16;   // of a row
+constexpr std::int64_t kTilesOfRows = 4;   // end to end, where rows are short
+constexpr std::int64_t kLinesOfBox = 32;   // whose next one is asked for
+constexpr double kBoxesInL2 = 2;           // the one being read, and the next
 constexpr std::int64_t kRowsFollowed = 1;  // by the hardware, without being asked
 constexpr std::int64_t kLinesFollowed = 12;
 

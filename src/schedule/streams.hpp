@@ -47,7 +47,7 @@ struct Nest {
   std::vector<double> trips;  // per loop
   // Per depth 0 .. loops.size().
   Lengths lengths(std::size_t depth) const { return {&all[depth * labels], labels}; }
-  std::size_t labels;
+  std::size_t labels = 0;
   std::vector<std::int64_t> all;  // of one depth after the other
 };
 

@@ -220,8 +220,8 @@ class Analysis : Streams {
   // along the rows.)
   double visited_run_lines(const Stream& s) const {
     if (s.is_dense || s.to < nest_.loops.size()) return kRunLines;
-    const bool is_followed = !s.is_output && !is_asked_for(s) && line_cost(s) == 1;
-    const std::size_t body = is_followed ? body_along(s) : s.to;
+    const bool is_left_alone = !s.is_output && !is_asked_for(s) && line_cost(s) == 1;
+    const std::size_t body = is_left_alone ? body_along(s) : s.to;
     const double run = run_length(s, nest_.lengths(s.to), -1, s.to);
     const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
     const double most = is_streamed ? kStreams / 2 : kStreams;
