@@ -110,8 +110,7 @@ Result<AheadOfTime> try_compile_ahead_of_time(std::string_view text, std::span<c
     Result<KernelSource> source = source_of(canonical(bound->contraction), target, options, name);
     if (!source) return std::unexpected(source.error());
     source->input_count = static_cast<int>(inputs.size());
-    AheadOfTime made{
-        name, open_codegen(target)->kernel_object(*source), {}, scratch_bytes(*source)};
+    AheadOfTime made{name, open_codegen(target).kernel_object(*source), {}, scratch_bytes(*source)};
     made.header = header_of(made, text, inputs, output, source->is_scaled, target);
     return made;
   } catch (const std::exception& error) {

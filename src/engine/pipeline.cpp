@@ -177,12 +177,12 @@ Result<std::string> explain_stage(const Expression& expression, std::span<const 
       text += step->nest.to_string();
     } else {
       const Plan plan = make_plan(step->nest, step->shape);
-      const std::unique_ptr<Codegen> codegen = open_codegen(target);
+      const Codegen& codegen = open_codegen(target);
       for (const PlanCall& call : plan.calls)
         for (const PlanCall::Variant& variant : call.variants)
           text += fmt::format("; unit {}\n{}", variant.unit.key(),
-                              stage == Stage::llvm ? codegen->llvm_text(variant.unit)
-                                                   : codegen->assembly_text(variant.unit));
+                              stage == Stage::llvm ? codegen.llvm_text(variant.unit)
+                                                   : codegen.assembly_text(variant.unit));
     }
   }
   return text;

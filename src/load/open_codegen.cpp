@@ -6,6 +6,8 @@
 
 #include <climits>
 #include <cstdlib>
+#include <map>
+#include <mutex>
 #include <stdexcept>
 #include <vector>
 
@@ -47,9 +49,16 @@ OpenCodegen find() {
 
 }  // namespace
 
-std::unique_ptr<Codegen> open_codegen(const Target& target) {
+Codegen& open_codegen(const Target& target) {
+  // Never destroyed: setting LLVM up takes longer than a kernel, and threads may outlive main().
+  static auto* const opened = new std::map<std::string, std::unique_ptr<Codegen>>();
+  static std::mutex mutex;
+  std::lock_guard lock(mutex);
+  std::unique_ptr<Codegen>& codegen = (*opened)[target.to_string()];
+  if (codegen) return *codegen;
   static const OpenCodegen open = find();  // an exception leaves it to be tried again
-  if (Codegen* codegen = open(&target, EINJIT_BUILD_ID)) return std::unique_ptr<Codegen>(codegen);
+  codegen.reset(open(&target, EINJIT_BUILD_ID));
+  if (codegen) return *codegen;
   throw std::runtime_error(
       fmt::format("{} is of another build of einjit than this program", kLibrary));
 }

@@ -57,7 +57,7 @@ class Library final : public UnitLibrary {
   std::shared_ptr<const CompiledUnit> get_ready(const Unit& unit) override {
     return get(unit, false);
   }
-  void open_codegen() override { codegen(); }
+  void open_codegen() override { einjit::open_codegen(target_); }
 
   std::shared_ptr<const CompiledUnit> get(const Unit& unit, bool may_compile) {
     const std::string key = unit.key();
@@ -116,7 +116,7 @@ class Library final : public UnitLibrary {
         throw NeedsCodegen(key);
       } else {
         count = &UnitStatistics::compiled;
-        const std::string object = codegen().object(unit);
+        const std::string object = einjit::open_codegen(target_).object(unit);
         made = std::make_shared<LoadedUnit>(code_, object);
         if (const ObjectCache* objects = cache()) objects->store(key, object);
       }
@@ -154,13 +154,6 @@ class Library final : public UnitLibrary {
     return cache_.get();
   }
 
-  // Opened by the first unit that nobody has compiled before: that takes milliseconds.
-  Codegen& codegen() {
-    std::lock_guard lock(codegen_mutex_);
-    if (!codegen_) codegen_ = einjit::open_codegen(target_);
-    return *codegen_;
-  }
-
   // Forgets dead entries each time their number may have doubled.
   void sweep() {
     if (units_.size() < sweep_at_) return;
@@ -176,8 +169,6 @@ class Library final : public UnitLibrary {
   std::once_flag cache_once_;
   std::unique_ptr<const ObjectCache> cache_;
   std::shared_ptr<Code> code_;
-  std::mutex codegen_mutex_;
-  std::unique_ptr<Codegen> codegen_;
   mutable std::mutex mutex_;
   std::unordered_map<std::string, Entry> units_;
   UnitStatistics statistics_;

@@ -102,13 +102,13 @@ void prebuild(const std::string& name, const char* index, const char* code) {
   for (const Target& machine : machines_of(target.isa))
     for (DType dtype : {DType::f32, DType::f64})
       for (const Sample& sample : corpus()) collector.add(sample, dtype, machine);
-  const auto codegen = open_codegen(target);
+  Codegen& codegen = open_codegen(target);
   CodeMemory memory;
   std::string bytes;
   std::vector<PrebuiltUnits::Unit> units;
   for (const auto& [key, unit] : collector.units()) {
     bytes.resize((bytes.size() + 63) / 64 * 64, '\xcc');
-    const LoadedObject loaded = load_object(codegen->object(unit), kUnitSymbol, memory);
+    const LoadedObject loaded = load_object(codegen.object(unit), kUnitSymbol, memory);
     const auto entry =
         static_cast<std::uint64_t>(static_cast<char*>(loaded.entry) - loaded.block.executable);
     units.push_back({key, bytes.size() + entry});
