@@ -6,6 +6,7 @@
 #include <bit>
 #include <utility>
 
+#include "join.hpp"
 #include "transpose.hpp"
 
 namespace einjit {
@@ -206,6 +207,11 @@ llvm::Value* Box::load_value(int input, const Point& point) {
   spread_key[2] = point.piece.width;
   spread_key[1] = -2;
   if (llvm::Value* value = cached(input, spread_key)) return value;
+  // A narrower piece's is the low part of a whole vector's.
+  Key whole_key = spread_key;
+  whole_key[2] = lanes_;
+  if (llvm::Value* whole = cached(input, whole_key))
+    return cached(input, spread_key) = low_lanes(frame_.builder(), whole, point.piece.width);
   llvm::Value* scalar = cached(input, key);
   if (!scalar)
     scalar = cached(input, key) = load_vector(address(input + 1, ref, point.at, 0), 1, nullptr);

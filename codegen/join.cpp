@@ -24,34 +24,53 @@ llvm::Value* widened(llvm::IRBuilder<>& builder, llvm::Value* value, int lanes) 
   return builder.CreateShuffleVector(value, mask);
 }
 
+// Consecutive lanes of a vector.
+struct Run {
+  llvm::Value* vector;
+  int from, count;
+};
+
+// Neighbours are put together pair by pair: as few shuffles wait for each other as can be.
+llvm::Value* joined(llvm::IRBuilder<>& builder, std::vector<Run> runs, int lanes) {
+  while (runs.size() > 1 || runs.front().from != 0) {
+    std::vector<Run> longer;
+    for (std::size_t r = 0; r < runs.size(); r += 2) {
+      const Run& a = runs[r];
+      const Run b = r + 1 < runs.size() ? runs[r + 1] : Run{a.vector, 0, 0};
+      std::vector<int> mask(static_cast<std::size_t>(lanes), llvm::PoisonMaskElem);
+      std::iota(mask.begin(), mask.begin() + a.count, a.from);
+      std::iota(mask.begin() + a.count, mask.begin() + a.count + b.count, lanes + b.from);
+      const bool is_there = b.count == 0 && (a.from == 0 || runs.size() > 1);
+      longer.push_back(is_there ? a
+                                : Run{builder.CreateShuffleVector(a.vector, b.vector, mask), 0,
+                                      a.count + b.count});
+    }
+    runs = std::move(longer);
+  }
+  return runs.front().vector;
+}
+
 }  // namespace
 
 std::vector<llvm::Value*> emit_join(llvm::IRBuilder<>& builder, const std::vector<Part>& parts,
                                     int lanes) {
   std::vector<llvm::Value*> vectors;
-  llvm::Value* filled = nullptr;
-  int count = 0;  // lanes of `filled`
+  std::vector<Run> runs;  // of the vector that is being filled
+  int count = 0;          // lanes of it
   for (const Part& part : parts) {
     llvm::Value* next = widened(builder, part.value, lanes);
     for (int from = 0; from < part.active;) {
       const int taken = std::min(part.active - from, lanes - count);
-      if (!filled && from == 0) {
-        filled = next;
-      } else {
-        std::vector<int> mask(static_cast<std::size_t>(lanes), llvm::PoisonMaskElem);
-        std::iota(mask.begin(), mask.begin() + count, 0);
-        std::iota(mask.begin() + count, mask.begin() + count + taken, filled ? lanes + from : from);
-        filled = builder.CreateShuffleVector(filled ? filled : next, next, mask);
-      }
+      runs.push_back({next, from, taken});
       from += taken;
       count += taken;
       if (count < lanes) continue;
-      vectors.push_back(filled);
-      filled = nullptr;
+      vectors.push_back(joined(builder, std::move(runs), lanes));
+      runs.clear();
       count = 0;
     }
   }
-  if (filled) vectors.push_back(filled);
+  if (count > 0) vectors.push_back(joined(builder, std::move(runs), lanes));
   return vectors;
 }
 

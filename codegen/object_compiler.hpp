@@ -20,12 +20,15 @@ namespace einjit {
 // otherwise, and for targets whose list nobody has checked.
 class LeanPasses : public llvm::legacy::PassManager {
  public:
-  explicit LeanPasses(Isa isa);
+  // With einjit's own selection instead of LLVM's if `own_selection_failed` is given.
+  explicit LeanPasses(Isa isa, bool* own_selection_failed = nullptr);
   void add(llvm::Pass* pass) override;
   // All passes asked for have been seen.
   bool is_complete() const;
 
  private:
+  const Isa isa_;
+  bool* const own_selection_failed_;
   std::vector<std::string_view> kept_;
   std::vector<bool> seen_;
 };
@@ -35,7 +38,7 @@ class LeanPasses : public llvm::legacy::PassManager {
 class ObjectCompiler {
  public:
   enum class Output { object, assembly };
-  enum class Passes { lean, all };
+  enum class Passes { lean, lean_of_llvm, all };  // the second: without einjit's own selection
   ObjectCompiler(const Target& target, Output output, Passes passes = Passes::lean);
 
   // The object file's bytes or the assembly text.
@@ -43,10 +46,18 @@ class ObjectCompiler {
   llvm::TargetMachine& machine() { return *machine_; }
 
  private:
+  std::unique_ptr<llvm::legacy::PassManager> make_passes();
+
+  const Target target_;
+  const Passes kind_;
+  const llvm::CodeGenFileType type_;
   std::unique_ptr<llvm::TargetMachine> machine_;
   llvm::SmallVector<char, 0> buffer_;
   llvm::raw_svector_ostream stream_;
-  std::unique_ptr<llvm::legacy::PassManager> passes_;
+  // With einjit's own selection; null where it is not asked for.
+  std::unique_ptr<llvm::legacy::PassManager> own_;
+  bool own_failed_ = false;
+  std::unique_ptr<llvm::legacy::PassManager> passes_;  // of LLVM; made when first needed
 };
 
 }  // namespace einjit

@@ -1,0 +1,256 @@
+// Loads, stores, arithmetic and masks of floating-point values.
+#include <llvm/IR/Constants.h>
+#include <llvm/IR/Function.h>
+
+#include <bit>
+
+#include "selector.hpp"
+
+namespace einjit {
+namespace {
+
+constexpr std::int64_t kLess = 1;  // of an unsigned comparison of lanes
+
+}  // namespace
+
+const llvm::Value* Selector::splat_of(const llvm::Value* value) {
+  const auto* shuffle = llvm::dyn_cast<llvm::ShuffleVectorInst>(value);
+  if (!shuffle || !shuffle->isZeroEltSplat()) return nullptr;
+  const auto* insert = llvm::dyn_cast<llvm::InsertElementInst>(shuffle->getOperand(0));
+  return insert ? insert->getOperand(1) : nullptr;
+}
+
+Selector::Kind Selector::kind_of(const llvm::Type* type) {
+  Kind kind;
+  kind.is_f64 = type->getScalarType()->isDoubleTy();
+  const auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(type);
+  if (!vector) return kind;
+  kind.lanes = static_cast<int>(vector->getNumElements());
+  const int bytes = kind.lanes * (kind.is_f64 ? 8 : 4);
+  kind.shape = bytes > 32 ? Shape::bits512 : bytes > 16 ? Shape::bits256 : Shape::bits128;
+  return kind;
+}
+
+// A load, or a broadcast of one, is folded into its only user if nothing is written between.
+bool Selector::may_be_folded(const llvm::Instruction& value) const {
+  if (!value.hasOneUse()) return false;
+  const auto* user = llvm::cast<llvm::Instruction>(*value.user_begin());
+  if (user->getParent() != value.getParent()) return false;
+  if (user->getOpcode() == llvm::Instruction::FAdd || user->getOpcode() == llvm::Instruction::FMul)
+    return true;
+  if (llvm::isa<llvm::InsertElementInst>(user)) return !value.getType()->isVectorTy();
+  const auto* call = llvm::dyn_cast<llvm::IntrinsicInst>(user);
+  return call && call->getIntrinsicID() == llvm::Intrinsic::fma && call->getArgOperand(2) != &value;
+}
+
+// Where the value lies, if it waits to be read from there.
+std::optional<Selector::Address> Selector::folded(const llvm::Value* value, bool is_broadcast) {
+  if (!waiting_.contains(value)) return std::nullopt;
+  const auto* load = llvm::dyn_cast<llvm::LoadInst>(value);
+  if ((load == nullptr) != is_broadcast) return std::nullopt;
+  if (!load) load = llvm::cast<llvm::LoadInst>(splat_of(value));
+  waiting_.remove(value);
+  return address_of(load->getPointerOperand());
+}
+
+Selector::Register Selector::load_waiting(const llvm::Value* value) {
+  waiting_.remove(value);
+  const bool is_broadcast = !llvm::isa<llvm::LoadInst>(value);
+  const auto* load = llvm::cast<llvm::LoadInst>(is_broadcast ? splat_of(value) : value);
+  const Register loaded = emit(is_broadcast ? Op::broadcast_load : Op::load,
+                               kind_of(value->getType()), address_of(load->getPointerOperand()));
+  define(*value, loaded);
+  return loaded;
+}
+
+void Selector::load_all_waiting() {
+  while (!waiting_.empty()) load_waiting(waiting_.front());
+}
+
+void Selector::select_load(const llvm::LoadInst& load) {
+  const llvm::Type* type = load.getType();
+  const llvm::Value* pointer = load.getPointerOperand();
+  if (type->isPointerTy() || type->isIntegerTy(64))
+    return define(load, emit(Plain::load64, address_of(pointer)));
+  if (type->isIntegerTy(32)) return define(load, emit(Plain::load32, address_of(pointer)));
+  if (!type->isFPOrFPVectorTy()) return void(unknown());
+  const Kind kind = kind_of(type);
+  // Half a register is loaded as one element of twice the size.
+  if (kind.is_half_a_register())
+    return define(load, resized(emit(Op::load, {true, 1, Shape::scalar}, address_of(pointer)),
+                                {true, 1, Shape::scalar}, kind));
+  if (may_be_folded(load)) {
+    waiting_.insert(&load);
+    return;
+  }
+  define(load, emit(Op::load, kind, address_of(pointer)));
+}
+
+void Selector::select_store(const llvm::StoreInst& store) {
+  load_all_waiting();
+  const llvm::Value* value = store.getValueOperand();
+  if (!value->getType()->isFPOrFPVectorTy()) return void(unknown());
+  const Kind kind = kind_of(value->getType());
+  const bool streams = store.hasMetadata(llvm::LLVMContext::MD_nontemporal);
+  const Address where = address_of(store.getPointerOperand());
+  const Register stored = of(value);
+  if (kind.is_half_a_register()) {
+    constexpr Kind kDouble{true, 1, Shape::scalar};
+    emit(Op::store, kDouble, where, resized(stored, kind, kDouble));
+    return;
+  }
+  emit(streams && kind.shape != Shape::scalar ? Op::stream : Op::store, kind, where, stored);
+}
+
+void Selector::select_masked_load(const llvm::CallInst& call) {
+  const auto* otherwise = llvm::dyn_cast<llvm::Constant>(call.getArgOperand(3));
+  if (!otherwise || !otherwise->isNullValue()) return void(unknown());
+  const Register mask = of(call.getArgOperand(2));
+  define(call,
+         emit(Op::load_masked, kind_of(call.getType()), mask, address_of(call.getArgOperand(0))));
+}
+
+void Selector::select_masked_store(const llvm::CallInst& call) {
+  load_all_waiting();
+  const llvm::Value* value = call.getArgOperand(0);
+  const Kind kind = kind_of(value->getType());
+  const Register mask = mask_for(call.getArgOperand(3), kind), stored = of(value);
+  emit(Op::store_masked, kind, address_of(call.getArgOperand(1)), mask, stored);
+}
+
+void Selector::select_arithmetic(const llvm::BinaryOperator& operation) {
+  const bool is_sum = operation.getOpcode() == llvm::Instruction::FAdd;
+  if (!is_sum && operation.getOpcode() != llvm::Instruction::FMul) return void(unknown());
+  const Kind kind = kind_of(operation.getType());
+  const llvm::Value *a = operation.getOperand(0), *b = operation.getOperand(1);
+  for (auto [kept, read] : {std::pair{a, b}, {b, a}}) {
+    if (kept == read) break;
+    for (bool is_broadcast : {false, true}) {
+      const Op op = is_broadcast ? (is_sum ? Op::add_broadcast : Op::multiply_broadcast)
+                                 : (is_sum ? Op::add_load : Op::multiply_load);
+      if (instructions_.find(op, kind.is_f64, kind.shape) == 0) continue;
+      if (const auto from = folded(read, is_broadcast))
+        return define(operation, emit(op, kind, of(kept), *from));
+    }
+  }
+  const Register first = of(a), second = of(b);
+  define(operation, emit(is_sum ? Op::add : Op::multiply, kind, first, second));
+}
+
+void Selector::select_fma(const llvm::CallInst& call) {
+  const Kind kind = kind_of(call.getType());
+  const llvm::Value *a = call.getArgOperand(0), *b = call.getArgOperand(1);
+  const Register sum = of(call.getArgOperand(2));
+  for (auto [kept, read] : {std::pair{a, b}, {b, a}}) {
+    if (kept == read) break;
+    for (bool is_broadcast : {false, true}) {
+      const Op op = is_broadcast ? Op::fma_broadcast : Op::fma_load;
+      if (instructions_.find(op, kind.is_f64, kind.shape) == 0) continue;
+      if (const auto from = folded(read, is_broadcast))
+        return define(call, emit(op, kind, sum, of(kept), *from));
+    }
+  }
+  const Register first = of(a), second = of(b);
+  define(call, emit(Op::fma, kind, sum, first, second));
+}
+
+// Upper half onto lower half, until one lane is left: the order LLVM's own expansion has.
+void Selector::select_sum_of_lanes(const llvm::CallInst& call) {
+  const auto* start = llvm::dyn_cast<llvm::ConstantFP>(call.getArgOperand(0));
+  if (!start || !start->isZero() || !start->isNegative() || !call.hasAllowReassoc())
+    return void(unknown());
+  const llvm::Value* vector = call.getArgOperand(1);
+  Kind kind = kind_of(vector->getType());
+  Register sum = of(vector);
+  while (kind.shape > Shape::bits128) {
+    const Register upper = emit(Op::upper_half, kind, sum, std::int64_t{1});
+    Kind half = kind;
+    half.lanes /= 2;
+    half.shape = static_cast<Shape>(static_cast<int>(kind.shape) - 1);
+    sum = emit(Op::add, half, resized(sum, kind, half), upper);
+    kind = half;
+  }
+  if (!kind.is_f64 && kind.lanes == 4) {
+    const Register upper = emit(Op::unpack_high, {true, 2, Shape::bits128}, sum, sum);
+    sum = emit(Op::add, kind, sum, upper);
+  }
+  // The second lane comes first: into one of its own.
+  const Kind scalar{kind.is_f64, 1, Shape::scalar};
+  const Register second = kind.is_f64 ? emit(Op::unpack_high, kind, sum, sum)
+                                      : emit(Op::unpack_low, kind, sum, sum);  // a0 a0 a1 a1
+  Register next = second;
+  if (!kind.is_f64) next = emit(Op::unpack_high, {true, 2, Shape::bits128}, second, second);
+  define(call, emit(Op::add, scalar, resized(sum, kind, scalar), resized(next, kind, scalar)));
+}
+
+void Selector::select_prefetch(const llvm::CallInst& call) {
+  const auto argument = [&](unsigned index) {
+    return llvm::cast<llvm::ConstantInt>(call.getArgOperand(index))->getZExtValue();
+  };
+  const Plain plain = argument(1)        ? Plain::prefetch_to_write
+                      : argument(2) == 3 ? Plain::prefetch_l1
+                                         : Plain::prefetch_l2;
+  if (argument(2) < 2) return void(unknown());
+  emit(plain, address_of(call.getArgOperand(0)));
+}
+
+// Lanes below a count: consecutive integers against a splat.
+void Selector::select_mask(const llvm::ICmpInst& compare) {
+  const auto* lanes = llvm::dyn_cast<llvm::ConstantDataVector>(compare.getOperand(0));
+  const llvm::Value* count = splat_of(compare.getOperand(1));
+  if (compare.getPredicate() != llvm::ICmpInst::ICMP_ULT || !lanes || !count ||
+      !lanes->getElementType()->isIntegerTy(32))
+    return void(unknown());
+  // Registers have four lanes at least: what is beyond the vector is never below.
+  std::vector<std::uint32_t> numbers;
+  for (unsigned l = 0; l < lanes->getNumElements(); ++l)
+    numbers.push_back(static_cast<std::uint32_t>(lanes->getElementAsInteger(l)));
+  numbers.resize(std::max<std::size_t>(numbers.size(), 4), UINT32_MAX);
+  const Shape shape = numbers.size() > 8   ? Shape::bits512
+                      : numbers.size() > 4 ? Shape::bits256
+                                           : Shape::bits128;
+  const Kind kind{false, static_cast<int>(numbers.size()), shape};
+  const auto* all = llvm::ConstantDataVector::get(compare.getContext(), numbers);
+  const Register spread = emit(instructions_.spread_lanes(shape), of(count));
+  const Register numbered = emit(Op::load, kind, in_pool(all));
+  define(compare, emit(instructions_.compare_lanes(shape), numbered, spread, kLess));
+}
+
+// Without registers for masks, the sign of each lane says whether it is in.
+Selector::Register Selector::mask_for(const llvm::Value* mask, const Kind& kind) {
+  if (instructions_.is_wide()) return of(mask);
+  const auto* fixed = llvm::dyn_cast<llvm::Constant>(mask);
+  if (!fixed) return unknown();
+  std::vector<std::uint64_t> lanes(static_cast<std::size_t>(kind.register_lanes()), 0);
+  for (unsigned l = 0; l < static_cast<unsigned>(kind.lanes); ++l) {
+    const auto* bit = llvm::dyn_cast_or_null<llvm::ConstantInt>(fixed->getAggregateElement(l));
+    if (!bit) return unknown();
+    lanes[l] = bit->isOne() ? UINT64_MAX : 0;
+  }
+  llvm::LLVMContext& context = mask->getContext();
+  const llvm::Constant* all =
+      kind.is_f64 ? llvm::ConstantDataVector::get(context, lanes)
+                  : llvm::ConstantDataVector::get(
+                        context, std::vector<std::uint32_t>(lanes.begin(), lanes.end()));
+  Register& known = constants_[all];
+  if (!known) known = emit(Op::load, kind, in_pool(all));
+  return known;
+}
+
+Selector::Register Selector::mask_of_bool(Register value) {
+  if (!instructions_.is_wide()) return unknown();
+  return emit(Plain::mask_from_32, emit(Plain::negate32, emit(Plain::extend_bool, value)));
+}
+
+Selector::Register Selector::constant_mask(const llvm::Constant* mask) {
+  const auto lanes = llvm::cast<llvm::FixedVectorType>(mask->getType())->getNumElements();
+  std::int64_t bits = 0;
+  for (unsigned l = 0; l < lanes; ++l) {
+    const auto* bit = llvm::dyn_cast_or_null<llvm::ConstantInt>(mask->getAggregateElement(l));
+    if (!bit) return unknown();
+    bits |= std::int64_t{bit->isOne()} << l;
+  }
+  return emit(Plain::mask_from_32, emit(Plain::constant32, bits));
+}
+
+}  // namespace einjit
