@@ -68,7 +68,7 @@ llvm::Value* Box::address(int operand, const UnitRef& ref, const std::vector<std
     if (stride.is_constant())
       fixed += stride.value * position;
     else
-      pointer = frame_.advance(pointer, stride, position);
+      pointer = frame_.at_row(pointer, stride, position);
   }
   return frame_.advance(pointer, Size{1}, fixed);
 }

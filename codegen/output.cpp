@@ -23,9 +23,7 @@ void Output::put(const Point& point, llvm::Value* sum) {
   const Piece& piece = point.piece;
   const bool is_contiguous =
       piece.width == 1 || unit_.out.var_strides[static_cast<std::size_t>(vec_var_)].is(1);
-  llvm::Value* where = is_contiguous ? box_.address(0, unit_.out, point.at, piece.offset)
-                                     : box_.addresses(0, unit_.out, point);
-  add({sum, where, piece, box_.mask_of(piece), !is_contiguous});
+  add({sum, point.at, piece.offset, 0, piece, box_.mask_of(piece), !is_contiguous});
 }
 
 void Output::put_transposed(const Point& first, const Values& sums) {
@@ -36,8 +34,8 @@ void Output::put_transposed(const Point& first, const Values& sums) {
   const Values rows = emit_transpose(frame_.builder(), columns, frame_.element());
   const Piece row{0, piece.width, static_cast<int>(sums.size())};
   for (int r = 0; r < piece.active; ++r)
-    add({rows[static_cast<std::size_t>(r)], box_.address(0, unit_.out, first.at, piece.offset + r),
-         row, box_.mask_of_row(row, piece, r), false});
+    add({rows[static_cast<std::size_t>(r)], first.at, piece.offset + r, 0, row,
+         box_.mask_of_row(row, piece, r), false});
 }
 
 void Output::put_joined(const Point& first, const std::vector<Piece>& pieces, const Values& sums) {
@@ -47,13 +45,12 @@ void Output::put_joined(const Point& first, const std::vector<Piece>& pieces, co
     parts.push_back({sums[i], pieces[i % pieces.size()].active});
     length += parts.back().active;
   }
-  llvm::Value* begin = box_.address(0, unit_.out, first.at, pieces.front().offset);
   const std::vector<Piece> whole = cut_into_pieces(length, lanes_);
   if (results_.size() + whole.size() > kMostWaiting) flush();
   const Values vectors = emit_join(frame_.builder(), parts, lanes_);
   for (std::size_t p = 0; p < whole.size(); ++p)
-    add({low_lanes(frame_.builder(), vectors[p], whole[p].width),
-         frame_.advance(begin, Size{1}, whole[p].offset), whole[p], box_.mask_of(whole[p]), false});
+    add({low_lanes(frame_.builder(), vectors[p], whole[p].width), first.at, pieces.front().offset,
+         whole[p].offset, whole[p], box_.mask_of(whole[p]), false});
 }
 
 void Output::add(Result result) {
@@ -91,32 +88,39 @@ void Output::store_all(Way way) {
   for (const Result& result : results_) store(result, way);
 }
 
-llvm::Value* Output::old(const Result& result) {
-  if (!result.is_scattered) return box_.load_vector(result.where, result.piece.width, result.mask);
-  return box_.gather(result.where, result.piece);
+llvm::Value* Output::address_of(const Result& result) {
+  if (result.is_scattered) return box_.addresses(0, unit_.out, {result.piece, result.at});
+  return frame_.advance(box_.address(0, unit_.out, result.at, result.offset), Size{1},
+                        result.behind);
+}
+
+llvm::Value* Output::old(const Result& result, llvm::Value* where) {
+  if (!result.is_scattered) return box_.load_vector(where, result.piece.width, result.mask);
+  return box_.gather(where, result.piece);
 }
 
 void Output::store(const Result& result, Way way) {
   auto& builder = frame_.builder();
   const Piece& piece = result.piece;
   llvm::Value* value = result.sum;
+  llvm::Value* where = address_of(result);
   if (way == Way::add_old)
-    value = builder.CreateFAdd(old(result), value);
+    value = builder.CreateFAdd(old(result, where), value);
   else if (unit_.old == Old::scale_by_beta)
     value = builder.CreateIntrinsic(llvm::Intrinsic::fma, {value->getType()},
-                                    {old(result), box_.spread(frame_.beta(), piece), value});
+                                    {old(result, where), box_.spread(frame_.beta(), piece), value});
   if (result.is_scattered) {
-    builder.CreateMaskedScatter(value, result.where, box_.alignment(), result.mask);
+    builder.CreateMaskedScatter(value, where, box_.alignment(), result.mask);
   } else if (way == Way::streamed && !result.mask && piece.width == lanes_) {
     const auto bytes = box_.alignment().value() * static_cast<std::uint64_t>(lanes_);
-    auto* store = builder.CreateAlignedStore(value, result.where, llvm::Align(bytes));
+    auto* store = builder.CreateAlignedStore(value, where, llvm::Align(bytes));
     auto* one = llvm::ConstantAsMetadata::get(builder.getInt32(1));
     store->setMetadata(llvm::LLVMContext::MD_nontemporal,
                        llvm::MDNode::get(builder.getContext(), one));
   } else if (!result.mask) {
-    builder.CreateAlignedStore(value, result.where, box_.alignment());
+    builder.CreateAlignedStore(value, where, box_.alignment());
   } else {
-    builder.CreateMaskedStore(value, result.where, box_.alignment(), result.mask);
+    builder.CreateMaskedStore(value, where, box_.alignment(), result.mask);
   }
 }
 

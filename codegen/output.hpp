@@ -25,10 +25,13 @@ class Output {
   void flush();
 
  private:
-  // A vector (or scalar) and where it goes: one address, or one per lane.
+  // A vector (or scalar) and where it goes: to the lanes from a point on, or each lane to its own
+  // place. Addresses are made where they are used, which is shorter than keeping them.
   struct Result {
     llvm::Value* sum;
-    llvm::Value* where;
+    std::vector<std::int64_t> at;
+    std::int64_t offset;  // along the vec variable
+    std::int64_t behind;  // elements beyond that
     Piece piece;
     llvm::Value* mask;  // null: all lanes
     bool is_scattered;
@@ -38,7 +41,8 @@ class Output {
   void add(Result result);
   void store_all(Way way);
   void store(const Result& result, Way way);
-  llvm::Value* old(const Result& result);
+  llvm::Value* address_of(const Result& result);
+  llvm::Value* old(const Result& result, llvm::Value* where);
   // The condition of streaming; null: never.
   llvm::Value* streams();
 

@@ -5,6 +5,8 @@
 namespace einjit {
 namespace {
 
+constexpr std::int64_t kRowsByScale = 4;
+
 llvm::Type* element_type(llvm::LLVMContext& context, DType type) {
   switch (type) {
     case DType::f32:
@@ -93,6 +95,38 @@ llvm::Value* UnitFrame::times(const Size& size, std::int64_t factor) {
 llvm::Value* UnitFrame::advance(llvm::Value* pointer, const Size& size, std::int64_t factor) {
   if (factor == 0 || size.is(0)) return pointer;
   return builder_.CreateGEP(element_, pointer, times(size, factor));
+}
+
+llvm::Value* UnitFrame::at_row(llvm::Value* pointer, const Size& stride, std::int64_t row) {
+  if (row == 0 || stride.is_constant()) return advance(pointer, stride, row);
+  const auto bytes = static_cast<std::int64_t>(element_->getPrimitiveSizeInBits() / 8);
+  auto go = [&](llvm::Value* from, unsigned times_bits, std::int64_t factor) {
+    return builder_.CreateGEP(builder_.getIntNTy(times_bits), from, times(stride, factor * bytes));
+  };
+  switch (row % kRowsByScale) {
+    case 1:
+      return go(group_of_rows(pointer, stride, row / kRowsByScale), 8, 1);
+    case 2:
+      return go(group_of_rows(pointer, stride, row / kRowsByScale), 16, 1);
+    case 3:
+      return go(group_of_rows(pointer, stride, row / kRowsByScale), 8, 3);
+    default:
+      return group_of_rows(pointer, stride, row / kRowsByScale);
+  }
+}
+
+llvm::Value* UnitFrame::group_of_rows(llvm::Value* pointer, const Size& stride,
+                                      std::int64_t group) {
+  if (group == 0) return pointer;
+  Group& known = groups_[{pointer, stride.slot, group}];
+  const llvm::BasicBlock* block = builder_.GetInsertBlock();
+  for (; block && block != known.block; block = block->getSinglePredecessor()) continue;
+  if (block && known.start) return known.start;
+  llvm::Value* before = group_of_rows(pointer, stride, group - 1);
+  const auto bytes = static_cast<std::int64_t>(element_->getPrimitiveSizeInBits() / 8);
+  llvm::Value* start = builder_.CreateGEP(builder_.getInt32Ty(), before, times(stride, bytes));
+  groups_[{pointer, stride.slot, group}] = {start, builder_.GetInsertBlock()};
+  return start;
 }
 
 llvm::Value* UnitFrame::is_aligned() {

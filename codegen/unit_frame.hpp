@@ -7,6 +7,7 @@
 #include <array>
 #include <functional>
 #include <map>
+#include <tuple>
 #include <vector>
 
 #include "unit/unit.hpp"
@@ -38,6 +39,9 @@ class UnitFrame {
   llvm::Value* times(const Size& size, std::int64_t factor);
   // pointer + sum of size * factor elements.
   llvm::Value* advance(llvm::Value* pointer, const Size& size, std::int64_t factor);
+  // pointer + stride * row elements, for one of many rows: by the scales that addresses have, from
+  // every fourth row on, so that two multiples of a stride serve them all.
+  llvm::Value* at_row(llvm::Value* pointer, const Size& stride, std::int64_t row);
 
   // for (trips times) carried = body(carried); a constant count of 0 or 1 makes no loop, a run-time
   // count is at least `least`. Returns the last carried values.
@@ -74,6 +78,7 @@ class UnitFrame {
   llvm::Value* scale(int index, llvm::Value*& cached);
   Values loop(llvm::Value* trips, Values carried, const LoopBody& body);
   llvm::Value* slot(int index);
+  llvm::Value* group_of_rows(llvm::Value* pointer, const Size& stride, std::int64_t group);
 
   llvm::Function* function_;
   llvm::BasicBlock* entry_;
@@ -90,6 +95,11 @@ class UnitFrame {
   std::map<int, llvm::Value*> slots_;
   std::map<std::array<int, 3>, llvm::Value*> masks_;
   std::map<std::pair<int, std::int64_t>, llvm::Value*> products_;
+  struct Group {
+    llvm::Value* start = nullptr;
+    const llvm::BasicBlock* block = nullptr;  // good there and where nothing else leads to
+  };
+  std::map<std::tuple<llvm::Value*, int, std::int64_t>, Group> groups_;  // of four rows each
 };
 
 }  // namespace einjit
