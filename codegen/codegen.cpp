@@ -4,6 +4,7 @@
 #include <llvm/IR/LLVMContext.h>
 #include <llvm/IR/Verifier.h>
 
+#include <atomic>
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
@@ -16,23 +17,13 @@
 namespace einjit {
 namespace {
 
-std::string compile(const Unit& unit, const Target& target, ObjectCompiler& compiler) {
-  llvm::LLVMContext context;
-  auto module = emit_unit(context, unit, target, kUnitSymbol);
-#ifndef NDEBUG
-  if (llvm::verifyModule(*module, &llvm::errs()))
-    throw std::logic_error("emitted IR is broken for unit " + unit.key());
-#endif
-  return compiler.compile(*module);
-}
-
 class LlvmCodegen final : public Codegen {
  public:
   explicit LlvmCodegen(const Target& target) : target_(target) {}
 
   std::string object(const Unit& unit) override {
     auto compiler = take_compiler();
-    std::string object = compile(unit, target_, *compiler);
+    std::string object = compile(unit, *compiler);
     std::lock_guard lock(mutex_);
     compilers_.push_back(std::move(compiler));
     return object;
@@ -48,7 +39,7 @@ class LlvmCodegen final : public Codegen {
 
   std::string assembly_text(const Unit& unit) const override {
     ObjectCompiler compiler(target_, ObjectCompiler::Output::assembly);
-    return compile(unit, target_, compiler);
+    return compile(unit, compiler);
   }
 
   std::string kernel_object(const KernelSource& source) const override {
@@ -60,7 +51,21 @@ class LlvmCodegen final : public Codegen {
     return compiler.compile(*module);
   }
 
+  std::int64_t left_to_llvm() const override { return left_to_llvm_; }
+
  private:
+  std::string compile(const Unit& unit, ObjectCompiler& compiler) const {
+    llvm::LLVMContext context;
+    auto module = emit_unit(context, unit, target_, kUnitSymbol);
+#ifndef NDEBUG
+    if (llvm::verifyModule(*module, &llvm::errs()))
+      throw std::logic_error("emitted IR is broken for unit " + unit.key());
+#endif
+    std::string object = compiler.compile(*module);
+    left_to_llvm_ += compiler.was_left_to_llvm();
+    return object;
+  }
+
   std::unique_ptr<ObjectCompiler> take_compiler() {
     {
       std::lock_guard lock(mutex_);
@@ -76,6 +81,7 @@ class LlvmCodegen final : public Codegen {
   const Target target_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<ObjectCompiler>> compilers_;  // idle ones
+  mutable std::atomic<std::int64_t> left_to_llvm_ = 0;
 };
 
 }  // namespace

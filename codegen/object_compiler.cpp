@@ -52,7 +52,7 @@ constexpr std::string_view kX86NarrowPasses[] = {
 LeanPasses::LeanPasses(Isa isa, bool* own_selection_failed)
     : isa_(isa), own_selection_failed_(own_selection_failed) {
   kept_.assign(std::begin(kX86Passes), std::end(kX86Passes));
-  if (isa != Isa::x86_64_v4)
+  if (isa != Isa::x86_64_v4 && !own_selection_failed)
     kept_.insert(kept_.end(), std::begin(kX86NarrowPasses), std::end(kX86NarrowPasses));
   seen_.resize(kept_.size());
 }

@@ -43,6 +43,8 @@ class ObjectCompiler {
 
   // The object file's bytes or the assembly text.
   std::string compile(llvm::Module& module);
+  // Whether the last module held what einjit's own selection does not know.
+  bool was_left_to_llvm() const { return own_ != nullptr && own_failed_; }
   llvm::TargetMachine& machine() { return *machine_; }
 
  private:

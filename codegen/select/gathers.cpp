@@ -112,7 +112,7 @@ void Selector::select_gather(const llvm::CallInst& call) {
   const auto* otherwise = llvm::dyn_cast<llvm::Constant>(call.getArgOperand(3));
   if (places == places_.end() || !otherwise || !otherwise->isNullValue()) return void(unknown());
   const Kind kind = kind_of(call.getType()), part = part_of(kind);
-  const Register mask = of(call.getArgOperand(2));
+  const Register mask = this->mask(call.getArgOperand(2));
   const Register low = gather(part, place(places->second, 0, part), mask);
   if (kind.lanes == part.lanes) return define(call, low);
   const Register rest = emit(Plain::shift_mask, mask, std::int64_t{kMostOffsets});
@@ -129,7 +129,7 @@ void Selector::select_scatter(const llvm::CallInst& call) {
   const Shape shape =
       part.is_f64 ? part.shape : static_cast<Shape>(static_cast<int>(part.shape) + 1);
   const unsigned opcode = instructions_.find(Op::scatter, part.is_f64, shape);
-  const Register mask = of(call.getArgOperand(3)), stored = of(value);
+  const Register mask = this->mask(call.getArgOperand(3)), stored = of(value);
   emit(opcode, place(places->second, 0, part), mask, resized(stored, kind, part));
   if (kind.lanes == part.lanes) return;
   const Register rest = emit(Plain::shift_mask, mask, std::int64_t{kMostOffsets});

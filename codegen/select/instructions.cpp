@@ -42,9 +42,8 @@ constexpr Pattern kPatterns[] = {
 };
 // What only AVX-512 has.
 constexpr Op kWide[] = {Op::add_broadcast, Op::multiply_broadcast,
-                        Op::fma_broadcast, Op::blend,
-                        Op::permute,       Op::gather,
-                        Op::scatter};
+                        Op::fma_broadcast, Op::permute,
+                        Op::gather,        Op::scatter};
 
 constexpr std::pair<Plain, const char*> kPlain[] = {
     {Plain::load64, "MOV64rm"},
@@ -156,6 +155,7 @@ void Instructions::find_vectors(const llvm::MCInstrInfo& names, Isa isa) {
         if (is_pair && pattern.op == Op::broadcast) text = "VMOVDDUP$zrr";
         if (is_pair && pattern.op == Op::broadcast_load) text = "VMOVDDUP$zrm";
         if (!is_wide && pattern.op == Op::load_masked) text = s ? "VMASKMOVP$t$zrm" : nullptr;
+        if (!is_wide && pattern.op == Op::blend) text = s ? "VBLENDVP$t$zrrr" : nullptr;
         if (!is_wide && pattern.op == Op::store_masked) text = s ? "VMASKMOVP$t$zmr" : nullptr;
         set(pattern.op, type, shape, filled_in(text, letter, sizes[s]));
       }
@@ -177,7 +177,16 @@ void Instructions::find_vectors(const llvm::MCInstrInfo& names, Isa isa) {
   };
   set_plain(plain_[static_cast<std::size_t>(Plain::narrow)],
             is_wide ? "VCVTSD2SSZrr" : "VCVTSD2SSrr");
-  if (!is_wide) return;
+  if (!is_wide) {
+    set_plain(plain_[static_cast<std::size_t>(Plain::to_vector)], "VMOVDI2PDIrr");
+    for (int s = 1; s < 3; ++s) {
+      set_plain(compare_[s], filled_in("VPCMPGTD$zrr", ' ', sizes[s]).c_str());
+      set_plain(spread_[s], filled_in("VPBROADCASTD$zrr", ' ', sizes[s]).c_str());
+      set_plain(and_[s], filled_in("VPAND$zrr", ' ', sizes[s]).c_str());
+      set_plain(widen_[s], filled_in("VPMOVSXDQ$zrr", ' ', sizes[s]).c_str());
+    }
+    return;
+  }
   set_plain(plain_[static_cast<std::size_t>(Plain::mask_from_32)], "KMOVWkr");
   set_plain(plain_[static_cast<std::size_t>(Plain::and_masks)], "KANDWrr");
   set_plain(plain_[static_cast<std::size_t>(Plain::shift_mask)], "KSHIFTRWri");

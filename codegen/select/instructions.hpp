@@ -75,7 +75,8 @@ enum class Plain : std::uint8_t {
   and_masks,
   shift_mask,
   join_halves,
-  narrow,  // f64 to f32
+  to_vector,  // 32 bits into the first lane
+  narrow,     // f64 to f32
   count
 };
 
@@ -91,9 +92,13 @@ class Instructions {
     return vector_[index_of(op)][is_f64][static_cast<std::size_t>(shape)];
   }
   unsigned find(Plain plain) const { return plain_[static_cast<std::size_t>(plain)]; }
-  // Lanes of 32 bits: all bits of the mask where those of a register are below another's.
+  // Lanes of 32 bits: with AVX-512, the mask of those that compare with another's as an immediate
+  // says; else all ones where they are greater.
   unsigned compare_lanes(Shape shape) const { return compare_[static_cast<std::size_t>(shape)]; }
   unsigned spread_lanes(Shape shape) const { return spread_[static_cast<std::size_t>(shape)]; }
+  unsigned and_lanes(Shape shape) const { return and_[static_cast<std::size_t>(shape)]; }
+  // To 64 bits, with their signs; `shape` is the result's.
+  unsigned widen_lanes(Shape shape) const { return widen_[static_cast<std::size_t>(shape)]; }
   // Lanes of 64 bits.
   unsigned spread_offsets(Shape shape) const {
     return spread_offsets_[static_cast<std::size_t>(shape)];
@@ -121,7 +126,7 @@ class Instructions {
   using Shapes = std::array<unsigned, static_cast<std::size_t>(Shape::count)>;
   std::array<std::array<Shapes, 2>, static_cast<std::size_t>(Op::count)> vector_{};
   std::array<unsigned, static_cast<std::size_t>(Plain::count)> plain_{};
-  Shapes compare_{}, spread_{}, spread_offsets_{}, multiply_offsets_{};
+  Shapes compare_{}, spread_{}, and_{}, widen_{}, spread_offsets_{}, multiply_offsets_{};
   std::array<llvm::MCRegister, 3> arguments_;
   llvm::MCRegister rip_;
   unsigned low32_ = 0, low128_ = 0, low256_ = 0;

@@ -118,8 +118,7 @@ void Selector::select_integer(const llvm::BinaryOperator& operation) {
   const llvm::Type* type = operation.getType();
   if (type->isVectorTy() && type->getScalarType()->isIntegerTy(1) &&
       operation.getOpcode() == llvm::Instruction::And)
-    return define(operation,
-                  emit(Plain::and_masks, of(operation.getOperand(0)), of(operation.getOperand(1))));
+    return select_mask_and(operation);
   if (type->isIntegerTy(1) && operation.getOpcode() == llvm::Instruction::And)
     return define(operation,
                   emit(Plain::and_bool, of(operation.getOperand(0)), of(operation.getOperand(1))));
@@ -232,7 +231,9 @@ void Selector::select_choice(const llvm::SelectInst& select) {
                     *no = select.getFalseValue();
   if (condition->getType()->isVectorTy()) {
     const Kind kind = kind_of(select.getType());
-    return define(select, emit(Op::blend, kind, of(condition), of(no), of(yes)));
+    const Register mask = mask_for(condition, kind), if_no = of(no), if_yes = of(yes);
+    return define(select, instructions_.is_wide() ? emit(Op::blend, kind, mask, if_no, if_yes)
+                                                  : emit(Op::blend, kind, if_no, if_yes, mask));
   }
   if (!select.getType()->isIntegerTy(64)) return void(unknown());
   const Register is_yes = of(condition), if_yes = of(yes), if_no = of(no);

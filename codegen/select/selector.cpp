@@ -181,7 +181,6 @@ Selector::Register Selector::constant(const llvm::Constant* value) {
     return constant_integer(integer->getSExtValue());
   const llvm::Type* type = value->getType();
   if (!type->isFPOrFPVectorTy()) {
-    if (type->isVectorTy() && type->getScalarType()->isIntegerTy(1)) return constant_mask(value);
     return unknown();
   }
   const Kind kind = kind_of(type);
@@ -254,6 +253,9 @@ const llvm::TargetRegisterClass* Selector::class_of(const llvm::Type* type) {
 
 Selector::Register Selector::fitting(Register reg, const llvm::TargetRegisterClass* wanted) {
   if (!reg.isVirtual() || registers().constrainRegClass(reg, wanted)) return reg;
+  // Another part of the same registers, not registers of another size.
+  if (layout_.getRegSizeInBits(*registers().getRegClass(reg)) != layout_.getRegSizeInBits(*wanted))
+    return unknown();
   return copy(reg, wanted);
 }
 

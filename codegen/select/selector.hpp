@@ -113,7 +113,7 @@ class Selector {
   unsigned compare_now(const llvm::ICmpInst& compare);
   bool waits_for_branch(const llvm::Instruction& instruction) const;
 
-  // vectors.cpp: loads, stores, arithmetic, masks.
+  // vectors.cpp: loads, stores, arithmetic.
   static Kind kind_of(const llvm::Type* type);
   void select_load(const llvm::LoadInst& load);
   void select_store(const llvm::StoreInst& store);
@@ -123,16 +123,21 @@ class Selector {
   void select_fma(const llvm::CallInst& call);
   void select_sum_of_lanes(const llvm::CallInst& call);
   void select_prefetch(const llvm::CallInst& call);
-  void select_mask(const llvm::ICmpInst& compare);
-  Register mask_for(const llvm::Value* mask, const Kind& kind);
-  Register mask_of_bool(Register value);
-  Register constant_mask(const llvm::Constant* mask);
   bool may_be_folded(const llvm::Instruction& value) const;
   std::optional<Address> folded(const llvm::Value* value, bool is_broadcast);
   Register load_waiting(const llvm::Value* value);
   void load_all_waiting();
   // The scalar that a splat repeats; null if it is not one.
   static const llvm::Value* splat_of(const llvm::Value* value);
+
+  // masks.cpp: which lanes count.
+  void select_mask(const llvm::ICmpInst& compare);
+  void select_mask_and(const llvm::BinaryOperator& operation);
+  Register mask(const llvm::Value* value);
+  Register mask_for(const llvm::Value* value, const Kind& kind);
+  Register mask_of_bool(Register value, int lanes);
+  Register spread(Register value, Shape shape);
+  Register ones(const Kind& kind, const std::vector<bool>& bits, llvm::LLVMContext& context);
 
   // gathers.cpp: elements that do not lie side by side.
   struct Places {

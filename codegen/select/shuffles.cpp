@@ -62,7 +62,9 @@ void Selector::select_shuffle(const llvm::ShuffleVectorInst& shuffle) {
   if (const auto* insert = llvm::dyn_cast<llvm::InsertElementInst>(shuffle.getOperand(0));
       insert && shuffle.isZeroEltSplat()) {
     const llvm::Value* scalar = insert->getOperand(1);
-    if (type->getScalarType()->isIntegerTy(1)) return define(shuffle, mask_of_bool(of(scalar)));
+    if (type->getScalarType()->isIntegerTy(1))
+      return define(shuffle,
+                    mask_of_bool(of(scalar), static_cast<int>(shuffle.getShuffleMask().size())));
     if (type->getScalarType()->isIntegerTy()) return;  // their users look at the scalar
     if (!type->isFPOrFPVectorTy()) return void(unknown());
     if (waiting_.contains(scalar) && insert->hasOneUse() &&

@@ -1,17 +1,10 @@
-// Loads, stores, arithmetic and masks of floating-point values.
+// Loads, stores and arithmetic of floating-point values.
 #include <llvm/IR/Constants.h>
 #include <llvm/IR/Function.h>
-
-#include <bit>
 
 #include "selector.hpp"
 
 namespace einjit {
-namespace {
-
-constexpr std::int64_t kLess = 1;  // of an unsigned comparison of lanes
-
-}  // namespace
 
 const llvm::Value* Selector::splat_of(const llvm::Value* value) {
   const auto* shuffle = llvm::dyn_cast<llvm::ShuffleVectorInst>(value);
@@ -105,9 +98,9 @@ void Selector::select_store(const llvm::StoreInst& store) {
 void Selector::select_masked_load(const llvm::CallInst& call) {
   const auto* otherwise = llvm::dyn_cast<llvm::Constant>(call.getArgOperand(3));
   if (!otherwise || !otherwise->isNullValue()) return void(unknown());
-  const Register mask = of(call.getArgOperand(2));
-  define(call,
-         emit(Op::load_masked, kind_of(call.getType()), mask, address_of(call.getArgOperand(0))));
+  const Kind kind = kind_of(call.getType());
+  const Register mask = mask_for(call.getArgOperand(2), kind);
+  define(call, emit(Op::load_masked, kind, mask, address_of(call.getArgOperand(0))));
 }
 
 void Selector::select_masked_store(const llvm::CallInst& call) {
@@ -192,65 +185,6 @@ void Selector::select_prefetch(const llvm::CallInst& call) {
                                          : Plain::prefetch_l2;
   if (argument(2) < 2) return void(unknown());
   emit(plain, address_of(call.getArgOperand(0)));
-}
-
-// Lanes below a count: consecutive integers against a splat.
-void Selector::select_mask(const llvm::ICmpInst& compare) {
-  const auto* lanes = llvm::dyn_cast<llvm::ConstantDataVector>(compare.getOperand(0));
-  const llvm::Value* count = splat_of(compare.getOperand(1));
-  if (compare.getPredicate() != llvm::ICmpInst::ICMP_ULT || !lanes || !count ||
-      !lanes->getElementType()->isIntegerTy(32))
-    return void(unknown());
-  // Registers have four lanes at least: what is beyond the vector is never below.
-  std::vector<std::uint32_t> numbers;
-  for (unsigned l = 0; l < lanes->getNumElements(); ++l)
-    numbers.push_back(static_cast<std::uint32_t>(lanes->getElementAsInteger(l)));
-  numbers.resize(std::max<std::size_t>(numbers.size(), 4), UINT32_MAX);
-  const Shape shape = numbers.size() > 8   ? Shape::bits512
-                      : numbers.size() > 4 ? Shape::bits256
-                                           : Shape::bits128;
-  const Kind kind{false, static_cast<int>(numbers.size()), shape};
-  const auto* all = llvm::ConstantDataVector::get(compare.getContext(), numbers);
-  const Register spread = emit(instructions_.spread_lanes(shape), of(count));
-  const Register numbered = emit(Op::load, kind, in_pool(all));
-  define(compare, emit(instructions_.compare_lanes(shape), numbered, spread, kLess));
-}
-
-// Without registers for masks, the sign of each lane says whether it is in.
-Selector::Register Selector::mask_for(const llvm::Value* mask, const Kind& kind) {
-  if (instructions_.is_wide()) return of(mask);
-  const auto* fixed = llvm::dyn_cast<llvm::Constant>(mask);
-  if (!fixed) return unknown();
-  std::vector<std::uint64_t> lanes(static_cast<std::size_t>(kind.register_lanes()), 0);
-  for (unsigned l = 0; l < static_cast<unsigned>(kind.lanes); ++l) {
-    const auto* bit = llvm::dyn_cast_or_null<llvm::ConstantInt>(fixed->getAggregateElement(l));
-    if (!bit) return unknown();
-    lanes[l] = bit->isOne() ? UINT64_MAX : 0;
-  }
-  llvm::LLVMContext& context = mask->getContext();
-  const llvm::Constant* all =
-      kind.is_f64 ? llvm::ConstantDataVector::get(context, lanes)
-                  : llvm::ConstantDataVector::get(
-                        context, std::vector<std::uint32_t>(lanes.begin(), lanes.end()));
-  Register& known = constants_[all];
-  if (!known) known = emit(Op::load, kind, in_pool(all));
-  return known;
-}
-
-Selector::Register Selector::mask_of_bool(Register value) {
-  if (!instructions_.is_wide()) return unknown();
-  return emit(Plain::mask_from_32, emit(Plain::negate32, emit(Plain::extend_bool, value)));
-}
-
-Selector::Register Selector::constant_mask(const llvm::Constant* mask) {
-  const auto lanes = llvm::cast<llvm::FixedVectorType>(mask->getType())->getNumElements();
-  std::int64_t bits = 0;
-  for (unsigned l = 0; l < lanes; ++l) {
-    const auto* bit = llvm::dyn_cast_or_null<llvm::ConstantInt>(mask->getAggregateElement(l));
-    if (!bit) return unknown();
-    bits |= std::int64_t{bit->isOne()} << l;
-  }
-  return emit(Plain::mask_from_32, emit(Plain::constant32, bits));
 }
 
 }  // namespace einjit

@@ -2,6 +2,7 @@
 // LLVM. It is a shared library of its own, opened when something must be compiled.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -22,6 +23,8 @@ class Codegen {
   virtual std::string object(const Unit& unit) = 0;
   virtual std::string llvm_text(const Unit& unit) const = 0;
   virtual std::string assembly_text(const Unit& unit) const = 0;
+  // Units so far that einjit's own instruction selection did not know all of.
+  virtual std::int64_t left_to_llvm() const = 0;
   // One object for a whole kernel, whose function is `source.symbol`.
   virtual std::string kernel_object(const KernelSource& source) const = 0;
 };
