@@ -39,7 +39,7 @@ Result<KernelSource> source_of(const Contraction& whole, const Target& target,
   const Program program = plan_path(whole, target, path_of(options));
   source.workspace_bytes = program.workspace_elements * size_of(whole.dtype);
   for (const Step& step : program.steps) {
-    Result<LoweredStep> lowered = lower_step(step.contraction, target, options);
+    Result<LoweredStep> lowered = lower_step(step.contraction, target, options, choice_of(step));
     if (!lowered) return std::unexpected(lowered.error());
     KernelSource::Step made{make_plan(lowered->nest, lowered->shape), {}};
     auto operand = [&](int number) -> KernelSource::Operand {

@@ -135,7 +135,7 @@ Result<std::shared_ptr<DynamicState>> make_dynamic(const Expression& expression,
   state->whole = canonical(c, &state->groups);
   state->program = plan_path(state->whole, target, path_of(options));
   for (const Step& step : state->program.steps) {
-    Choice choice = choose_schedule(step.contraction, target);
+    Choice choice = step.choice ? *step.choice : choose_schedule(step.contraction, target);
     Result<LoweredStep> lowered = lower_step(step.contraction, target, state->options, &choice);
     if (!lowered) return std::unexpected(lowered.error());
     state->covering.push_back(make_covering_plan(lowered->nest, Cover::dynamic_labels));

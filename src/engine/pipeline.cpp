@@ -125,7 +125,7 @@ Result<std::shared_ptr<const Executable>> build_executable(
     made->temporary_offsets.push_back(temporary.offset * size_of(canonical.dtype));
   made->workspace_bytes = program.workspace_elements * size_of(canonical.dtype);
   for (const Step& step : program.steps) {
-    const Choice* choice = chosen.empty() ? nullptr : &chosen[made->steps.size()];
+    const Choice* choice = chosen.empty() ? choice_of(step) : &chosen[made->steps.size()];
     Result<LoweredStep> lowered = lower_step(step.contraction, target, options, choice);
     if (!lowered) return std::unexpected(lowered.error());
     watch.lap("schedule");

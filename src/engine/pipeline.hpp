@@ -34,6 +34,9 @@ struct LoweredStep {
 Result<LoweredStep> lower_step(const Contraction& contraction, const Target& target,
                                const CompileOptions& options, const Choice* chosen = nullptr);
 
+// What is known of a step's schedule; null if it is still to be chosen.
+inline const Choice* choice_of(const Step& step) { return step.choice ? &*step.choice : nullptr; }
+
 // Everything below binding. `report` may be null; `chosen` has a schedule for every step, or none;
 // `planned`, if not null, is the program to build.
 Result<std::shared_ptr<const Executable>> build_executable(

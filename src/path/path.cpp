@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "cost/tile_cost.hpp"
@@ -15,6 +16,9 @@ constexpr double kElementCost = 2.0;     // of moving an element, in vector mult
 constexpr double kStepSeconds = 100e-9;  // of one more kernel call
 constexpr std::size_t kMostFused = 8;    // operands of one loop nest
 constexpr double kLeastReuse = 8;        // of a product that is packed
+constexpr double kEvicted =
+    1.05;                   // times a time whose workspace leaves the caches: others lose theirs
+constexpr double kFar = 8;  // the scheduler is asked about ways whose rough times are nearer
 
 // Sizes stop at kMostTemporaryElements, which no machine has: the program is refused then.
 std::int64_t bounded_product(std::int64_t a, std::int64_t b) {
@@ -51,6 +55,8 @@ class PathPlanner {
       finish();
     }
     plan_workspace();
+    for (std::size_t s = 0; s < choices_.size(); ++s)
+      program_.steps[s].choice = std::move(choices_[s]);
     return std::move(program_);
   }
 
@@ -149,7 +155,7 @@ class PathPlanner {
   int add_step(const std::vector<int>& group, const Step* like = nullptr) {
     const bool is_last = alive_.size() == group.size();
     const Contraction full = contraction_of(group, is_last);
-    Step step{{}, {}, {}, kOutput};
+    Step step{{}, {}, {}, kOutput, {}};
     if (!like) {
       step.contraction = canonical(full, &step.groups);
     } else if (auto made = regrouped(full, like->groups, like->contraction)) {
@@ -195,7 +201,8 @@ class PathPlanner {
     return network;
   }
 
-  // Pairwise in the best order, or what is left as one nest, whichever is predicted faster.
+  // Pairwise in the best order, or what is left as one nest, whichever is predicted faster: by
+  // rough times where they are far apart, else by what the scheduler makes of both.
   void choose(bool summed_some) {
     if (alive_.size() < 3) return;
     const Network net = network();
@@ -205,23 +212,48 @@ class PathPlanner {
     double pairwise = trial.follow(order);
     trial.finish();
     trial.plan_workspace();
+    const bool can_fuse = alive_.size() <= kMostFused;
+    double fused = can_fuse ? rough_seconds_of_one_nest() : HUGE_VAL;
+    if (path_ == Path::automatic && c_.point_count() > 0 && fused < kFar * pairwise &&
+        pairwise < kFar * fused) {
+      const std::size_t before = program_.steps.size();
+      pairwise = trial.ask_from(before);
+      PathPlanner one = *this;
+      one.finish();
+      fused = one.ask_from(before);
+      choices_ = is_one_nest_better(fused, pairwise, trial) ? one.choices_ : trial.choices_;
+    }
     program_.pairwise_seconds = pairwise;
     program_.pairwise_elements = trial.program_.workspace_elements;
-    const bool can_fuse = alive_.size() <= kMostFused;
-    double fused = can_fuse ? seconds(contraction_of(alive_, true)) : 0;
-    // Two of the last three operands can be multiplied while they are packed for the third: those
-    // the order multiplies first, or any, if its temporaries leave the caches.
-    const bool leaves_caches =
-        trial.program_.workspace_elements * size_of(c_.dtype) > target_.l2_bytes;
-    const std::pair<int, int> first = std::minmax(order[0].first, order[0].second);
-    for (const std::pair<int, int>& two : {std::pair{0, 1}, {0, 2}, {1, 2}}) {
-      if (!leaves_caches && two != first) continue;
-      if (const double multiplied = seconds_of_product(two.first, two.second); multiplied > 0)
-        fused = std::min(fused, multiplied);
-    }
-    if (!summed_some) program_.fused_seconds = fused;
-    if (can_fuse && fused <= pairwise && path_ == Path::automatic) return;
+    if (!summed_some && can_fuse) program_.fused_seconds = fused;
+    if (path_ == Path::automatic && is_one_nest_better(fused, pairwise, trial)) return;
     follow(order);
+  }
+
+  bool is_one_nest_better(double fused, double pairwise, const PathPlanner& pairs) const {
+    const bool leaves_caches =
+        pairs.program_.workspace_elements * size_of(c_.dtype) > target_.l2_bytes;
+    return fused <= pairwise * (leaves_caches ? kEvicted : 1);
+  }
+
+  // Has the steps from number `first` on scheduled; their predicted time.
+  double ask_from(std::size_t first) {
+    choices_.assign(program_.steps.size(), std::nullopt);
+    double total = 0;
+    for (std::size_t s = first; s < program_.steps.size(); ++s) {
+      choices_[s] = choose_schedule(program_.steps[s].contraction, target_);
+      total += choices_[s]->seconds + kStepSeconds;
+    }
+    return total;
+  }
+
+  // Two of the last three operands can be multiplied while they are packed for the third.
+  double rough_seconds_of_one_nest() const {
+    double fused = seconds(contraction_of(alive_, true));
+    for (const auto& [a, b] : {std::pair{0, 1}, {0, 2}, {1, 2}})
+      if (const double multiplied = seconds_of_product(a, b); multiplied > 0)
+        fused = std::min(fused, multiplied);
+    return fused;
   }
 
   // The time of the last three operands if two of them are only multiplied, and what that makes is
@@ -295,6 +327,7 @@ class PathPlanner {
   std::vector<Tensor> tensors_;
   std::vector<int> alive_;  // indices into tensors_
   bool can_replay_ = true;
+  std::vector<std::optional<Choice>> choices_;  // of the steps, if the scheduler was asked
 };
 
 }  // namespace

@@ -1,30 +1,33 @@
-// Floor 4: the order in which three and more operands are contracted.
+// Floor 5: the order in which three and more operands are contracted.
 //
 // In: one contraction over all operands. Out: a Program: steps, each a contraction of its own over
 // inputs and temporaries, and how large each temporary is. Up to ten operands the order is optimal
 // in predicted time (dynamic programming over subsets); beyond that greedy. Operands whose labels
 // are summed alone are summed first where that saves work, and all operands stay one loop nest
-// where that is predicted to be faster than any order.
+// where that is predicted to be faster than the order: by the scheduler, if both ways are near.
 //
 //   step 0  t0 = in1 * in2     8.2e+03 multiply-adds
 //   step 1  out = in0 * t0     1.6e+04 multiply-adds
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "einjit/path.hpp"
 #include "einjit/target.hpp"
 #include "index_ir/contraction.hpp"
+#include "schedule/choose.hpp"
 
 namespace einjit {
 
 // Operand numbers: inputs 0 .. n - 1, then temporaries n, n + 1, ... in order of the steps.
 struct Step {
-  Contraction contraction;    // canonical
-  LabelGroups groups;         // what it was made of
-  std::vector<int> operands;  // per input of the contraction
-  int result;                 // a temporary, or kOutput
+  Contraction contraction;       // canonical
+  LabelGroups groups;            // what it was made of
+  std::vector<int> operands;     // per input of the contraction
+  int result;                    // a temporary, or kOutput
+  std::optional<Choice> choice;  // if finding the path took asking the scheduler
 };
 inline constexpr int kOutput = -1;
 

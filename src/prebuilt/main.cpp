@@ -52,7 +52,8 @@ class Collector {
     const Bound bound = value_or_throw(bind_expression(expression, layouts, options));
     const Program program = plan_path(canonical(bound.contraction), target);
     for (const Step& step : program.steps) {
-      const LoweredStep lowered = value_or_throw(lower_step(step.contraction, target, options));
+      const LoweredStep lowered =
+          value_or_throw(lower_step(step.contraction, target, options, choice_of(step)));
       if (lowered.shape != UnitShape::argument) continue;
       const Plan plan = sample.is_common ? make_plan(lowered.nest, lowered.shape)
                                          : make_covering_plan(lowered.nest, Cover::all_labels);

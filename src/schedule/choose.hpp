@@ -1,4 +1,4 @@
-// Floor 5: choosing a schedule. Register tiles are enumerated from the labels' strides, extents and
+// Floor 4: choosing a schedule. Register tiles are enumerated from the labels' strides, extents and
 // operand sets and compared by the cost model; packing and cache blocking follow from the tile and
 // the target's caches, as in the analytical model of BLIS (Low et al., TOMS 43(2), 2016).
 #pragma once

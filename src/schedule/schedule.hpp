@@ -1,4 +1,4 @@
-// Floor 5: the schedule, plain data that says in which order and in which pieces a contraction is
+// Floor 4: the schedule, plain data that says in which order and in which pieces a contraction is
 // computed. It prints, parses back, compares, and a person may edit it.
 //
 //   loop k 256            the range of k is cut into pieces of 256, one after the other
