@@ -116,7 +116,6 @@ Result<std::shared_ptr<DynamicState>> make_dynamic(const Expression& expression,
   state->expression = expression;
   state->labels.assign(labels.begin(), labels.end());
   state->options = options;
-  state->options.specialization = Specialization::never;
   state->target = target;
   state->units = std::move(units);
   Result<Bound> bound = bind_expression(expression, inputs, options);
@@ -138,7 +137,8 @@ Result<std::shared_ptr<DynamicState>> make_dynamic(const Expression& expression,
     Choice choice = step.choice ? *step.choice : choose_schedule(step.contraction, target);
     Result<LoweredStep> lowered = lower_step(step.contraction, target, state->options, &choice);
     if (!lowered) return std::unexpected(lowered.error());
-    state->covering.push_back(make_covering_plan(lowered->nest, Cover::dynamic_labels));
+    state->covering.push_back(
+        make_covering_plan(lowered->nest, Cover::dynamic_labels, lowered->shape));
     load_units(state->covering.back(), *state->units, default_executor());
     state->choices.push_back(std::move(choice));
   }

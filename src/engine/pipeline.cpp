@@ -45,22 +45,27 @@ bool has_scratch(const Block& block) {
 bool has_short_sums(const Contraction& c) {
   constexpr std::int64_t kShortSum = 16;
   std::int64_t steps = 1;
-  for (Label l = 0; l < c.label_count(); ++l)
+  for (Label l = 0; l < c.label_count(); ++l) {
+    if (c.is_reduced(l) && c.is_dynamic(l)) return false;
     if (c.is_reduced(l)) steps *= c.extents[l];
+  }
   return c.in.size() > 1 && steps > 1 && steps <= kShortSum;
 }
 
 UnitShape unit_shape(const LoopNest& nest, double seconds, Specialization specialization) {
+  const bool has_dynamic =
+      std::ranges::find(nest.contraction.dynamic, true) != nest.contraction.dynamic.end();
+  const UnitShape special = has_dynamic ? UnitShape::dynamic : UnitShape::constant;
   switch (specialization) {
     case Specialization::always:
-      return UnitShape::constant;
+      return special;
     case Specialization::never:
       return UnitShape::argument;
     case Specialization::automatic:
       break;
   }
   const bool pays = seconds < kSpecializeSeconds || has_short_sums(nest.contraction);
-  return pays && !has_scratch(nest.body) ? UnitShape::constant : UnitShape::argument;
+  return pays && !has_scratch(nest.body) ? special : UnitShape::argument;
 }
 
 std::string header(const Program& program, std::size_t step) {

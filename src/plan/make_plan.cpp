@@ -275,8 +275,8 @@ class Planner {
 }  // namespace
 
 Plan make_plan(const LoopNest& nest, UnitShape shape) { return Planner(nest, shape).run(); }
-Plan make_covering_plan(const LoopNest& nest, Cover cover) {
-  return Planner(nest, UnitShape::argument, cover).run();
+Plan make_covering_plan(const LoopNest& nest, Cover cover, UnitShape shape) {
+  return Planner(nest, shape, cover).run();
 }
 
 void load_units(Plan& plan, UnitProvider& provider, const Executor& executor) {

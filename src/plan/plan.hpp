@@ -19,7 +19,9 @@
 
 namespace einjit {
 
-enum class UnitShape : std::uint8_t { constant, argument };
+// UnitShape::dynamic is between the two, for contractions with dynamic labels: what these decide is
+// left as slots, everything else is baked in.
+enum class UnitShape : std::uint8_t { constant, dynamic, argument };
 
 struct PlanNode {
   enum class Kind : std::uint8_t { loop, parallel_loop, split, scratch, call };
@@ -91,7 +93,7 @@ Plan make_plan(const LoopNest& nest, UnitShape shape);
 // The same with the units of every extent that dynamic labels, or all, may have. It is not for
 // running.
 enum class Cover : std::uint8_t { nothing, dynamic_labels, all_labels };
-Plan make_covering_plan(const LoopNest& nest, Cover cover);
+Plan make_covering_plan(const LoopNest& nest, Cover cover, UnitShape shape = UnitShape::argument);
 // Compiles what the provider does not have, several units at once if the executor can.
 void load_units(Plan& plan, UnitProvider& provider, const Executor& executor);
 

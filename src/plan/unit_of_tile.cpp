@@ -11,6 +11,7 @@ struct Variable {
   TileVar var;
   bool is_reduced;
   std::int64_t length;
+  bool is_dynamic;  // its length is
 };
 
 class Builder {
@@ -42,7 +43,7 @@ class Builder {
       } else {
         const std::size_t k = order_[unit.in.size()];
         const auto& ahead = chain_.tile->ahead;
-        if (k < ahead.size() && ahead[k] != 0) made.ahead = sized(ahead[k]);
+        if (k < ahead.size() && ahead[k] != 0) made.ahead = sized(ahead[k], true);
         unit.in.push_back(std::move(made));
       }
     }
@@ -89,11 +90,27 @@ class Builder {
     made_.slots.push_back(value);
     return {0, static_cast<int>(made_.slots.size()) - 1};
   }
-  Size sized(std::int64_t value) {
-    return shape_ == UnitShape::constant ? Size{value} : argument(value);
+  // `varies` with the extents of dynamic labels.
+  Size sized(std::int64_t value, bool varies) {
+    return is_slot(varies) ? argument(value) : Size{value};
+  }
+  bool is_slot(bool varies) const {
+    return shape_ == UnitShape::argument || (shape_ == UnitShape::dynamic && varies);
   }
 
   bool is_dynamic(Label label) const { return nest_.contraction.is_dynamic(label); }
+  // Whether a label's stride in an array can be another for other extents of dynamic labels: one of
+  // them lies within it.
+  bool has_dynamic_stride(const Ref& ref, Label label) const {
+    const Contraction& c = nest_.contraction;
+    if (ref.buffer >= nest_.first_scratch()) return true;
+    const Access& access = ref.buffer == 0 ? c.out : c.in[static_cast<std::size_t>(ref.buffer - 1)];
+    for (Label l = 0; l < c.label_count(); ++l)
+      if (is_dynamic(l) && access.strides[l] != 0 &&
+          std::abs(access.strides[l]) < std::abs(access.strides[label]))
+        return true;
+    return false;
+  }
   const For* loop_over(Label label) const {
     for (const For* loop : chain_.loops)
       if (loop->label == label) return loop;
@@ -107,7 +124,7 @@ class Builder {
       const For* loop = loop_over(var.label);
       if (loop) length = std::min(length, loop->step);
       if (length == 1 && !loop && !is_dynamic(var.label)) continue;
-      variables_.push_back({var, is_reduced, length});
+      variables_.push_back({var, is_reduced, length, is_dynamic(var.label)});
     }
   }
 
@@ -127,6 +144,7 @@ class Builder {
           outer.var.role == Role::reduce && inner.var.role == Role::reduce && outer.var.factor == 1;
       if (plain && move_together(outer, inner)) {
         inner.length *= outer.length;
+        inner.is_dynamic |= outer.is_dynamic;
         variables_.erase(variables_.begin() + static_cast<long>(v));
         v = v > 0 ? v - 1 : 0;
       } else {
@@ -168,7 +186,7 @@ class Builder {
     // One unit for every length of a last vector; tiles narrower than a vector are of few lengths.
     const std::int64_t lanes = nest_.lanes;
     const bool is_cut = made.length < variable.var.factor || made.length % lanes != 0;
-    if (shape_ == UnitShape::argument && made.role == Role::vec && !made.is_reduced &&
+    if (is_slot(variable.is_dynamic) && made.role == Role::vec && !made.is_reduced &&
         variable.var.factor >= lanes && is_cut &&
         std::ranges::none_of(variables_, [&](const Variable& v) { return is_joined(v); })) {
       made.active_slot = argument((made.length - 1) % lanes + 1).slot;
@@ -183,12 +201,12 @@ class Builder {
     const std::int64_t merge = variable.var.merge, blocks = merge > 0 ? trips / merge : 0;
     // Rows summed along their vectors, sums in blocks and single steps are of any length: one unit
     // for all.
-    const bool has_run_time_sizes = shape_ == UnitShape::argument;
+    const bool has_run_time_sizes = is_slot(variable.is_dynamic);
     const bool any_tail =
         has_run_time_sizes && (made.role == Role::vec || has_single_steps(variable));
     const bool any_length = any_tail || (has_run_time_sizes && merge > 0);
     auto sized_or_none = [&](std::int64_t size) {
-      return size == 0 && !any_length ? Size{0} : sized(size);
+      return size == 0 && !any_length ? Size{0} : sized(size, variable.is_dynamic);
     };
     made.length = 0;
     made.factor = variable.var.factor;
@@ -222,7 +240,7 @@ class Builder {
   void add_loop(const For* loop) {
     UnitLoop made;
     const std::int64_t length = loop ? ranges_[loop->label].len : 1, step = loop ? loop->step : 1;
-    made.trips = sized(length / step);
+    made.trips = sized(length / step, loop && is_dynamic(loop->label));
     if (shape_ == UnitShape::constant) {
       made.step = step;
       made.tail = length % step;
@@ -261,10 +279,12 @@ class Builder {
       if (shape_ == UnitShape::constant)
         made.loop_strides.emplace_back(stride);
       else
-        made.loop_strides.push_back(argument(loop ? stride * loop->step : 0));
+        made.loop_strides.push_back(
+            sized(loop ? stride * loop->step : 0, loop && has_dynamic_stride(ref, loop->label)));
     }
     for (std::size_t v = 0; v < variables_.size(); ++v) {
       const std::int64_t stride = stride_of(ref, v);
+      const bool varies = has_dynamic_stride(ref, variables_[v].var.label);
       const bool fixed =
           stride == 0 || stride == 1 || (&ref == refs_[0] && is_joined(variables_[v]));
       // A sliding window's step and its positions are one size.
@@ -274,7 +294,7 @@ class Builder {
       });
       made.var_strides.push_back(fixed                            ? Size{stride}
                                  : same != made.var_strides.end() ? *same
-                                                                  : sized(stride));
+                                                                  : sized(stride, varies));
     }
     return made;
   }
