@@ -104,6 +104,8 @@ std::vector<Row> batched() {
     for (std::int64_t n : {4, 8, 16})
       rows.push_back(dense("batched", fmt::format("{0}x{0}", n), "bij,bjk->bik", type,
                            {{10000, n, n}, {10000, n, n}}));
+    rows.push_back(dense("batched", "8x8 from memory", "bij,bjk->bik", type,
+                         {{100000, 8, 8}, {100000, 8, 8}}));
   }
   return rows;
 }

@@ -15,6 +15,7 @@ constexpr double kIdle = 0.05;  // of idle threads' time: one thread does not ca
 constexpr std::int64_t kMostElements = std::int64_t{1} << 48;  // of a product of two inputs
 constexpr std::size_t kFirstPlans = 2;
 constexpr double kFarBehind = 1.6;
+constexpr double kCopyCycles = 250;   // to call a copy into a panel, and the tiles that read it
 constexpr double kPieceCycles = 500;  // to start a parallel piece, and to order its stores
 
 bool copies_from_memory(const Contraction& c, const Target& target, const RegisterTile& tile) {
@@ -68,17 +69,40 @@ double parallel_cycles(const Contraction& c, const Schedule& schedule, double cy
   return kIdle * cycles * idle_part(1, 1);
 }
 
-double sum_pieces(const Contraction& c, const Schedule& schedule) {
+// How often the loops outside come to each item of the schedule, where `counts(loop)` says which of
+// them matter.
+template <class Counts, class Visit>
+void visit_trips(const Contraction& c, const Schedule& schedule, const Counts& counts,
+                 const Visit& visit) {
   std::vector<std::int64_t> length = c.extents;
-  double pieces = 1;
+  double trips = 1;
   for (const auto& item : schedule.outer) {
-    const auto* loop = std::get_if<LoopSpec>(&item);
-    if (!loop || !c.is_reduced(loop->label)) continue;
-    std::int64_t& rest = length[loop->label];
-    pieces *= static_cast<double>((rest + loop->step - 1) / loop->step);
-    rest = std::min(rest, loop->step);
+    if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+      std::int64_t& rest = length[loop->label];
+      if (counts(*loop)) trips *= static_cast<double>((rest + loop->step - 1) / loop->step);
+      rest = std::min(rest, loop->step);
+    }
+    visit(item, trips);
   }
+}
+
+double sum_pieces(const Contraction& c, const Schedule& schedule) {
+  double pieces = 1;
+  visit_trips(
+      c, schedule, [&](const LoopSpec& loop) { return c.is_reduced(loop.label); },
+      [&](const auto&, double trips) { pieces = trips; });
   return pieces;
+}
+
+// What calling each copy takes: much where boxes are small.
+double copy_cycles(const Contraction& c, const Schedule& schedule) {
+  double copies = 0;
+  visit_trips(
+      c, schedule, [](const LoopSpec&) { return true; },
+      [&](const auto& item, double trips) {
+        if (std::holds_alternative<PackSpec>(item)) copies += trips;
+      });
+  return copies * kCopyCycles;
 }
 
 // Tiles of `tiled` with all their plans, by falling promise of the tile, as schedules of `c`, which
@@ -100,7 +124,7 @@ void for_each_candidate(const Contraction& c, const Contraction& tiled, const Ta
           as_schedule_of_c(build_schedule(tiled, target, rated.tile, plan, rated.cycles));
       if (!schedule) continue;
       double cycles = schedule_cycles(c, *schedule, target, rated.cycles) +
-                      (sum_pieces(c, *schedule) - 1) * stores;
+                      (sum_pieces(c, *schedule) - 1) * stores + copy_cycles(c, *schedule);
       if (rated.cycles > kParallelCycles) cycles += parallel_cycles(c, *schedule, cycles);
       least = std::min(least, cycles);
       if (cycles < limit) limit = keep(std::move(*schedule), rated.tile, cycles);

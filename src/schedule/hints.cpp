@@ -121,10 +121,12 @@ class Hints {
         if (!is_elsewhere(a, loop->label) || tile_step(loop->label) > 1 ||
             length[loop->label] > 1 || all * kBoxesInL2 > static_cast<double>(target_.l2_bytes))
           continue;
+        const bool is_far = byte_count(c_) * 2 > static_cast<double>(target_.l3_bytes);
+        const auto steps = static_cast<std::int64_t>(std::ceil(2 * least / bytes(a)));
         if (bytes(a) >= least)
-          found = {loop->label, loop->step};
-        else if (!small && byte_count(c_) * 2 > static_cast<double>(target_.l3_bytes))
-          small = {loop->label, static_cast<std::int64_t>(std::ceil(2 * least / bytes(a)))};
+          found = {loop->label, loop->step * (is_far ? steps : 1)};
+        else if (!small && is_far)
+          small = {loop->label, steps};
       }
     return found ? found : small;
   }
