@@ -9,14 +9,15 @@
 namespace einjit {
 namespace {
 
-constexpr double kStreamCaches = 3;        // an output of so many L2s is written past the caches
-constexpr std::int64_t kMostRows = 1024;   // that one loop goes along
-constexpr std::int64_t kMostReads = 2;     // of what is asked for ahead
-constexpr std::int64_t kLinesAhead = 16;   // of a row
-constexpr std::int64_t kTilesOfRows = 4;   // end to end, where rows are short
-constexpr std::int64_t kLinesOfBox = 32;   // whose next one is asked for
-constexpr double kBoxesInL2 = 2;           // the one being read, and the next
-constexpr std::int64_t kRowsFollowed = 1;  // by the hardware, without being asked
+constexpr double kStreamCaches = 3;          // an output of so many L2s is written past the caches
+constexpr std::int64_t kMostRows = 1024;     // that one loop goes along
+constexpr std::int64_t kMostReads = 2;       // of what is asked for ahead
+constexpr std::int64_t kLinesAhead = 16;     // of a row
+constexpr std::int64_t kTilesOfRows = 4;     // end to end, where rows are short
+constexpr std::int64_t kLinesOfBox = 32;     // whose next one is asked for
+constexpr std::int64_t kBytesOfRows = 4096;  // summed one after the other, asked for ahead
+constexpr double kBoxesInL2 = 2;             // the one being read, and the next
+constexpr std::int64_t kRowsFollowed = 1;    // by the hardware, without being asked
 constexpr std::int64_t kLinesFollowed = 12;
 
 class Hints {
@@ -72,6 +73,10 @@ class Hints {
       const Access& a = c_.in[k];
       const bool in_vectors = tile_.vec >= 0 && a.strides[tile_.vec] != 0;
       if (is_packed(k) || !in_vectors || !streams_once(a)) continue;
+      if (const auto rows = next_rows(a)) {
+        schedule_.ahead.push_back({static_cast<int>(k), rows->label, rows->distance});
+        continue;
+      }
       if (is_followed(a)) continue;
       const Label row = label_of_stride(a, 1);
       if (row < 0) continue;
@@ -105,6 +110,25 @@ class Hints {
     Label label;
     std::int64_t distance;
   };
+  // Short rows end to end that tiles sum in vectors, one after the other: hardware follows the runs
+  // of a tile and not the next row's beginning. A few KB ahead, along the label that has so many.
+  std::optional<Ahead> next_rows(const Access& a) const {
+    if (tile_.vec < 0 || !c_.is_reduced(tile_.vec) || a.strides[tile_.vec] != 1)
+      return std::nullopt;
+    std::int64_t run = c_.extents[tile_.vec];
+    const std::int64_t most = kBytesOfRows / size_of(c_.dtype);
+    if (run > most) return std::nullopt;
+    std::optional<Ahead> found;
+    for (Label next = label_of_stride(a, run);
+         next >= 0 && run <= kTilesOfRows * most && c_.extents[next] > 1;
+         next = label_of_stride(a, run)) {
+      const std::int64_t distance = std::max((most + run - 1) / run, tile_step(next));
+      if (c_.extents[next] >= kTilesOfRows * distance) found = {next, distance};
+      run *= c_.extents[next];
+    }
+    return found;
+  }
+
   // Along the innermost loop that goes from one box of the operand to another that is elsewhere,
   // and whose boxes are large enough for the next one's lines to come while one is read, and small
   // enough for them to stay. Where all are small, a few steps further.
@@ -136,15 +160,24 @@ class Hints {
   Label label_across(const Access& a) const {
     std::vector<Label> along;  // a row may be one of several labels
     std::int64_t run = 1;
+    bool goes_across = false;  // in the tile
     for (Label next = label_of_stride(a, 1); next >= 0; next = label_of_stride(a, run)) {
-      if (!along.empty() && tile_step(next) > 1)
-        return is_outside(next, along) && c_.extents[next] >= kTilesOfRows * tile_step(next) ? next
-                                                                                             : -1;
+      const bool is_cut = tile_step(next) < c_.extents[next];
+      if (!along.empty() && tile_step(next) > 1 && is_cut) {
+        const bool has_time = goes_across || is_outside(next, along) || is_summed(along);
+        return has_time && c_.extents[next] >= kTilesOfRows * tile_step(next) ? next : -1;
+      }
+      goes_across |= !along.empty() && tile_step(next) > 1 && is_summed(along);
       along.push_back(next);
       if (c_.extents[next] == 1) break;
       run *= c_.extents[next];
     }
     return -1;
+  }
+
+  // Whether the tile goes along the rows step by step, across all of its own.
+  bool is_summed(const std::vector<Label>& along) const {
+    return c_.is_reduced(along.front()) && along.front() != tile_.vec;
   }
 
   // Whether the innermost loop over the label has one over some of the others inside.

@@ -119,8 +119,12 @@ class Analysis : Streams {
   // Whether a loop goes along few rows, which are not pieces of one that the tile reads side by
   // side.
   bool is_followed(const Stream& s) const {
-    for (const TileVar& var : schedule_.tile)
-      if (var.role == Role::unroll && std::abs(s.access->strides[var.label]) > 1) return false;
+    for (const TileVar& var : schedule_.tile) {
+      const auto stride = static_cast<double>(std::abs(s.access->strides[var.label]));
+      if (stride <= 1) continue;
+      if (var.role == Role::unroll) return false;
+      if (var.role == Role::vec && stride < kLongPiece * line_items()) return false;
+    }
     const std::size_t body = body_along(s);
     return body > 0 && goes_on(s, body) && rows(s, body) <= kFollowedRows;
   }
