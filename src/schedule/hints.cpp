@@ -165,7 +165,7 @@ class Hints {
       const bool is_cut = tile_step(next) < c_.extents[next];
       if (!along.empty() && tile_step(next) > 1 && is_cut) {
         const bool has_time = goes_across || is_outside(next, along) || is_summed(along);
-        return has_time && c_.extents[next] >= kTilesOfRows * tile_step(next) ? next : -1;
+        if (c_.extents[next] >= kTilesOfRows * tile_step(next)) return has_time ? next : -1;
       }
       goes_across |= !along.empty() && tile_step(next) > 1 && is_summed(along);
       along.push_back(next);

@@ -159,8 +159,10 @@ class Enumerator {
 
   void enumerate_over_output(Label vec) {
     // Rows that are read once want to be long; with reuse, unrolled labels take the registers.
-    for (int vectors : {12, 16, 24}) {
+    const std::int64_t whole = (c_.extents[vec] + lanes_ - 1) / lanes_;
+    for (int vectors : {9, 10, 11, 12, 16, 24}) {
       if (reduced_.empty() || !is_read_once_ || c_.extents[vec] <= (vectors - 1) * lanes_) break;
+      if (vectors < 12 && vectors != whole) continue;
       RegisterTile tile;
       tile.vec = vec;
       tile.vec_length = std::min<std::int64_t>(c_.extents[vec], vectors * lanes_);
