@@ -211,6 +211,10 @@ std::vector<Row> memory() {
     add("permutation 5-d", "ijklm->mkjil", {{24, 40, 16, 32, 40}});
     add("permutation 6-d", "ijklmn->ljnimk", {{16, 12, 24, 16, 16, 20}});
     add("short fast label", "ijkl->ikjl", {{64, 256, 256, 3}});
+    add("channels apart", "ij->ji", {{4 << 20, 3}});
+    add("channels together", "ji->ij", {{3, 4 << 20}});
+    add("tall row sums", "ij->i", {{400000, 58}});
+    add("batched matvec", "bij,bj->bi", {{20000, 16, 58}, {20000, 58}});
     add("row sums 256", "ij->i", {{256, 256}});
     add("row sums 4096", "ij->i", {{4096, 4096}});
     add("column sums 256", "ij->j", {{256, 256}});

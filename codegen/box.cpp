@@ -156,6 +156,17 @@ int Box::transposed_var(const UnitRef& ref, const Piece& piece) const {
   return -1;
 }
 
+int Box::interleaved_var(const UnitRef& ref, const Piece& piece) const {
+  if (vec_var_ < 0 || piece.width != lanes_ || !piece.is_whole()) return -1;
+  const Size& stride = ref.var_strides[static_cast<std::size_t>(vec_var_)];
+  if (!stride.is_constant() || stride.value < 2) return -1;
+  for (std::size_t v = 0; v < unit_.vars.size(); ++v)
+    if (static_cast<int>(v) != vec_var_ && !unit_.vars[v].is_reduced && ref.var_strides[v].is(1) &&
+        lengths[v] == stride.value)
+      return static_cast<int>(v);
+  return -1;
+}
+
 int Box::joined_var(const UnitRef& ref) const {
   if (vec_var_ < 0 || ref.padded || std::ranges::any_of(unit_.vars, &UnitVar::is_reduced))
     return -1;
@@ -192,15 +203,39 @@ void Box::load_transposed(int input, const Point& point, int var) {
   }
 }
 
+// Loads what lies at all positions of var, as whole vectors, and takes it apart.
+void Box::load_interleaved(int input, const Point& point, int var) {
+  const UnitRef& ref = unit_.in[static_cast<std::size_t>(input)];
+  const Piece& piece = point.piece;
+  const std::int64_t parts = lengths[var];
+  Point at = point;
+  at.at[var] = 0;
+  llvm::Value* from = address(input + 1, ref, at.at, piece.offset);
+  Values vectors;
+  for (std::int64_t p = 0; p < parts; ++p) {
+    llvm::Value* place = frame_.advance(from, Size{1}, p * piece.width);
+    ask_ahead(ref, place);
+    vectors.push_back(load_vector(place, piece.width, nullptr));
+  }
+  const Values values = emit_deinterleave(frame_.builder(), vectors);
+  for (std::int64_t p = 0; p < parts; ++p) {
+    at.at[var] = p;
+    cached(input, key_of(input, at)) = values[static_cast<std::size_t>(p)];
+  }
+}
+
 llvm::Value* Box::load_value(int input, const Point& point) {
   const UnitRef& ref = unit_.in[static_cast<std::size_t>(input)];
   const Key key = key_of(input, point);
   const bool moves = vec_var_ >= 0 && !ref.var_strides[static_cast<std::size_t>(vec_var_)].is(0);
   if (moves) {
     if (llvm::Value* value = cached(input, key)) return value;
-    const int var = transposed_var(ref, point.piece);
-    if (var < 0) return cached(input, key) = load_raw(input + 1, ref, point);
-    load_transposed(input, point, var);
+    if (const int apart = interleaved_var(ref, point.piece); apart >= 0)
+      load_interleaved(input, point, apart);
+    else if (const int var = transposed_var(ref, point.piece); var >= 0)
+      load_transposed(input, point, var);
+    else
+      cached(input, key) = load_raw(input + 1, ref, point);
     return cached(input, key);
   }
   Key spread_key = key;

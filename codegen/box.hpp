@@ -61,6 +61,11 @@ class Box {
   // the one to transpose with; -1 if none.
   int transposed_var(const UnitRef& ref, const Piece& piece) const;
 
+  // A short variable whose positions lie side by side where the vec variable's are as far apart as
+  // it is long, for a piece of a whole vector: the one whose values are taken apart in registers,
+  // or put together; -1 if none.
+  int interleaved_var(const UnitRef& ref, const Piece& piece) const;
+
   // A variable along which whole runs of the vec variable lie end to end in the operand, if those
   // are not whole vectors and nothing is summed: the one to join with; -1 if none.
   int joined_var(const UnitRef& ref) const;
@@ -78,6 +83,7 @@ class Box {
   void ask_ahead(const UnitRef& ref, llvm::Value* from);
   llvm::Value* load_raw(int operand, const UnitRef& ref, const Point& point);
   void load_transposed(int input, const Point& point, int var);
+  void load_interleaved(int input, const Point& point, int var);
 
   UnitFrame& frame_;
   const Unit& unit_;

@@ -354,7 +354,10 @@ class TileEmitter {
     }
     for (std::size_t p = 0; p < pieces_.size(); ++p) {
       const int var = lanes_added ? -1 : box_.transposed_var(unit_.out, pieces_[p]);
-      if (var >= 0)
+      const int apart = lanes_added ? -1 : box_.interleaved_var(unit_.out, pieces_[p]);
+      if (apart >= 0)
+        store_interleaved(p, apart, sums);
+      else if (var >= 0)
         store_blocks(p, var, sums);
       else
         for (std::size_t u = 0; u < points_.size(); ++u)
@@ -387,6 +390,17 @@ class TileEmitter {
       block[points_[u][var] - first[var]] = sum_at(sums, 0, u, p);
     }
     for (const auto& [first, values] : blocks) output_.put_transposed({pieces_[p], first}, values);
+  }
+
+  // Stores piece p of all points, the positions of `var` in turn.
+  void store_interleaved(std::size_t p, int var, Values& sums) {
+    std::map<std::vector<std::int64_t>, Values> groups;  // by first point
+    for (std::size_t u = 0; u < points_.size(); ++u) {
+      std::vector<std::int64_t> first = points_[u];
+      first[var] = 0;
+      groups[first].push_back(sum_at(sums, 0, u, p));  // points are in the order of positions
+    }
+    for (const auto& [first, values] : groups) output_.put_interleaved({pieces_[p], first}, values);
   }
 
   UnitFrame& frame_;

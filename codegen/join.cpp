@@ -52,6 +52,53 @@ llvm::Value* joined(llvm::IRBuilder<>& builder, std::vector<Run> runs, int lanes
 
 }  // namespace
 
+namespace {
+
+// Lane l of the result is lane `from(l).second` of vector `from(l).first`.
+template <class From>
+llvm::Value* picked(llvm::IRBuilder<>& builder, const std::vector<llvm::Value*>& vectors,
+                    const From& from) {
+  const int lanes = width_of(vectors.front());
+  llvm::Value* result = vectors.front();
+  for (std::size_t v = 1; v < vectors.size(); ++v) {
+    std::vector<int> mask(static_cast<std::size_t>(lanes), llvm::PoisonMaskElem);
+    for (int l = 0; l < lanes; ++l) {
+      const auto [vector, lane] = from(l);
+      if (static_cast<std::size_t>(vector) > v) continue;
+      const bool is_here = static_cast<std::size_t>(vector) == v;
+      mask[static_cast<std::size_t>(l)] = is_here ? lanes + lane : v == 1 ? lane : l;
+    }
+    result = builder.CreateShuffleVector(result, vectors[v], mask);
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<llvm::Value*> emit_deinterleave(llvm::IRBuilder<>& builder,
+                                            const std::vector<llvm::Value*>& vectors) {
+  const int lanes = width_of(vectors.front()), kinds = static_cast<int>(vectors.size());
+  std::vector<llvm::Value*> values;
+  for (int kind = 0; kind < kinds; ++kind)
+    values.push_back(picked(builder, vectors, [&](int l) {
+      const int at = l * kinds + kind;
+      return std::pair(at / lanes, at % lanes);
+    }));
+  return values;
+}
+
+std::vector<llvm::Value*> emit_interleave(llvm::IRBuilder<>& builder,
+                                          const std::vector<llvm::Value*>& values) {
+  const int lanes = width_of(values.front()), kinds = static_cast<int>(values.size());
+  std::vector<llvm::Value*> vectors;
+  for (int vector = 0; vector < kinds; ++vector)
+    vectors.push_back(picked(builder, values, [&](int l) {
+      const int at = vector * lanes + l;
+      return std::pair(at % kinds, at / kinds);
+    }));
+  return vectors;
+}
+
 std::vector<llvm::Value*> emit_join(llvm::IRBuilder<>& builder, const std::vector<Part>& parts,
                                     int lanes) {
   std::vector<llvm::Value*> vectors;

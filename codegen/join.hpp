@@ -1,4 +1,4 @@
-// Short vectors put end to end, in registers.
+// Vectors put end to end, or in turn, in registers.
 #pragma once
 
 #include <llvm/IR/IRBuilder.h>
@@ -19,5 +19,12 @@ std::vector<llvm::Value*> emit_join(llvm::IRBuilder<>& builder, const std::vecto
 
 // The first `width` lanes of a vector; a scalar if that is 1.
 llvm::Value* low_lanes(llvm::IRBuilder<>& builder, llvm::Value* vector, int width);
+
+// Of n vectors that hold values of n kinds in turn, v[0] first, a vector of each kind.
+std::vector<llvm::Value*> emit_deinterleave(llvm::IRBuilder<>& builder,
+                                            const std::vector<llvm::Value*>& vectors);
+// The contrary.
+std::vector<llvm::Value*> emit_interleave(llvm::IRBuilder<>& builder,
+                                          const std::vector<llvm::Value*>& values);
 
 }  // namespace einjit

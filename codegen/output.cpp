@@ -38,6 +38,16 @@ void Output::put_transposed(const Point& first, const Values& sums) {
          box_.mask_of_row(row, piece, r), false});
 }
 
+void Output::put_interleaved(const Point& first, const Values& sums) {
+  const Piece& piece = first.piece;
+  if (results_.size() + sums.size() > kMostWaiting) flush();
+  const Values vectors = emit_interleave(frame_.builder(), sums);
+  const Piece whole{0, piece.width, piece.width};
+  for (std::size_t v = 0; v < vectors.size(); ++v)
+    add({vectors[v], first.at, piece.offset, static_cast<std::int64_t>(v) * piece.width, whole,
+         nullptr, false});
+}
+
 void Output::put_joined(const Point& first, const std::vector<Piece>& pieces, const Values& sums) {
   std::vector<Part> parts;
   std::int64_t length = 0;

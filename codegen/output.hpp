@@ -18,6 +18,8 @@ class Output {
   void put(const Point& point, llvm::Value* sum);
   // A block along the variable in which the output is contiguous: sums[i] at first + i.
   void put_transposed(const Point& first, const Values& sums);
+  // The values of all positions of a variable that lie interleaved, from the first point on.
+  void put_interleaved(const Point& first, const Values& sums);
   // Runs end to end from the first point on, in parts of the given pieces: they are stored as whole
   // vectors.
   void put_joined(const Point& first, const std::vector<Piece>& pieces, const Values& sums);

@@ -195,6 +195,42 @@ TEST(Schedules, ShortRunsAreJoined) {
       }
 }
 
+// Channels of pixels, parts of complex numbers: taken apart and put together in registers, past the
+// end of the last whole vector too.
+template <class T>
+void check_interleaved(DType dtype, std::int64_t length, std::int64_t channels,
+                       Specialization specialization) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  CompileOptions options;
+  options.specialization = specialization;
+  const auto a = ramp<T>(length * channels, 97);
+  const auto factor = ramp<T>(length, 13);
+  const std::vector<Layout> apart{Layout::row_major(dtype, {length, channels}),
+                                  Layout::row_major(dtype, {length})};
+  const std::vector<Layout> together{Layout::row_major(dtype, {channels, length}),
+                                     Layout::row_major(dtype, {length})};
+  std::vector<T> out(a.size()), back(a.size());
+  ASSERT_EQ(engine.compile("ij,i->ji", apart, options)(out.data(), a.data(), factor.data()),
+            Status::ok);
+  for (std::int64_t i = 0; i < length; ++i)
+    for (std::int64_t j = 0; j < channels; ++j)
+      ASSERT_EQ(out[j * length + i], a[i * channels + j] * factor[i]) << length << " " << channels;
+  ASSERT_EQ(engine.compile("ji,i->ij", together, options)(back.data(), a.data(), factor.data()),
+            Status::ok);
+  for (std::int64_t i = 0; i < length; ++i)
+    for (std::int64_t j = 0; j < channels; ++j)
+      ASSERT_EQ(back[i * channels + j], a[j * length + i] * factor[i]) << length << " " << channels;
+}
+
+TEST(Schedules, ShortLabelsAreInterleaved) {
+  for (std::int64_t channels : {2, 3, 4})
+    for (std::int64_t length : {16, 37, 128, 1000, 400000})
+      for (Specialization specialization : {Specialization::always, Specialization::never}) {
+        check_interleaved<float>(DType::f32, length, channels, specialization);
+        check_interleaved<double>(DType::f64, length, channels, specialization);
+      }
+}
+
 // Sums of any length through units that know of none: rows along their vectors, columns in blocks,
 // unrolled steps. The same bits as code made for the length, and not far from the exact sum.
 TEST(Schedules, OneUnitSumsAnyLength) {

@@ -88,6 +88,16 @@ struct TileCost {
            fits(innermost(), tile.steps);
   }
 
+  // Values of each of a short unrolled label that lie in turn are taken apart, or put together,
+  // with a shuffle for each but one.
+  double turn_shuffles(const Access& a) const {
+    if (tile.unroll < 0) return 0;
+    return static_cast<double>(tile.unroll_length) == extent(c, tile.unroll) &&
+                   is_interleaved(c, a, tile.vec, tile.unroll)
+               ? extent(c, tile.unroll) - 1
+               : 0;
+  }
+
   // Elements a transposed block has along the label in which the array is contiguous.
   std::int64_t block_length(const Access& a) const {
     const bool by_unroll = tile.unroll >= 0 && a.strides[tile.unroll] == 1;
@@ -123,7 +133,9 @@ struct TileCost {
   // Loading one vector of an operand that moves along the vec label.
   double vector_load(const Access& a, bool packed) const {
     const double load = 1 / target.loads_per_cycle;
-    if (packed || a.strides[tile.vec] == 1 || is_transposable(a)) return load;
+    if (packed || a.strides[tile.vec] == 1) return load;
+    if (const double shuffled = turn_shuffles(a); shuffled > 0) return load + shuffled;
+    if (is_transposable(a)) return load;
     return lanes * kGatherPerLane;
   }
 
@@ -132,7 +144,8 @@ struct TileCost {
     double cycles = 0;
     for (std::size_t k = 0; k < c.in.size(); ++k) {
       const Access& a = c.in[k];
-      if (!moves(a, tile.vec) || is_packed(k) || a.strides[tile.vec] == 1 || !is_transposable(a))
+      if (!moves(a, tile.vec) || is_packed(k) || a.strides[tile.vec] == 1 || !is_transposable(a) ||
+          turn_shuffles(a) > 0)
         continue;
       cycles += count(a) * vectors() * shuffles * load_waste(a);
     }
@@ -184,6 +197,8 @@ struct TileCost {
       value = each * vectors() * kJoin + joined_stores(each);
     else if (c.out.strides[tile.vec] == 1)
       value = each * vectors() / target.loads_per_cycle;
+    else if (const double shuffled = turn_shuffles(c.out); shuffled > 0)
+      value = each * vectors() * (1 / target.loads_per_cycle + shuffled);
     else if (is_transposable(c.out))
       value = each * vectors() * (1 + kStoreTransposed * shuffles * store_waste(c.out));
     else

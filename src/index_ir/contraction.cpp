@@ -47,6 +47,12 @@ bool is_written_joined(const Contraction& c, Label run, Label along) {
   return !c.has_sum();
 }
 
+bool is_interleaved(const Contraction& c, const Access& access, Label along, Label among) {
+  constexpr std::int64_t kMost = 3;  // more are transposed as blocks
+  return access.strides[among] == 1 && access.strides[along] == c.extents[among] &&
+         c.extents[among] > 1 && c.extents[among] <= kMost && !c.is_dynamic(among);
+}
+
 bool Contraction::has_sum() const { return std::ranges::count(out.strides, 0) > 0; }
 
 bool Contraction::output_is_empty() const {

@@ -91,6 +91,10 @@ std::optional<Contraction> regrouped(const Contraction& contraction, const Label
 // the shuffles.)
 bool is_written_joined(const Contraction& contraction, Label run, Label along);
 
+// Whether an array holds a value for each position of a short label `among`, position after
+// position of `along`: as the channels of pixels lie, or the parts of complex numbers.
+bool is_interleaved(const Contraction& contraction, const Access& access, Label along, Label among);
+
 // The operands that contain the label, as a bit set; bit 0 is the output, bit 1 + i input i.
 std::uint64_t operand_set(const Contraction& contraction, Label label);
 

@@ -166,6 +166,19 @@ class Builder {
            is_written_joined(c, vec->var.label, other.var.label);
   }
 
+  // Whether vectors along the variable and the positions of another lie interleaved in the array.
+  bool is_spread(const Ref& ref, std::size_t variable) const {
+    const Variable& along = variables_[variable];
+    if (along.var.role != Role::vec || along.is_reduced || ref.buffer >= nest_.first_scratch())
+      return false;
+    const Contraction& c = nest_.contraction;
+    const Access& access = ref.buffer == 0 ? c.out : c.in[static_cast<std::size_t>(ref.buffer - 1)];
+    return std::ranges::any_of(variables_, [&](const Variable& among) {
+      return among.var.role == Role::unroll && among.length == c.extents[among.var.label] &&
+             is_interleaved(c, access, along.var.label, among.var.label);
+    });
+  }
+
   // Whether the steps that an unrolled loop over a sum leaves can be made one by one, to the same
   // bits: they are not in chains, and no block is transposed along them.
   bool has_single_steps(const Variable& variable) const {
@@ -285,8 +298,8 @@ class Builder {
     for (std::size_t v = 0; v < variables_.size(); ++v) {
       const std::int64_t stride = stride_of(ref, v);
       const bool varies = has_dynamic_stride(ref, variables_[v].var.label);
-      const bool fixed =
-          stride == 0 || stride == 1 || (&ref == refs_[0] && is_joined(variables_[v]));
+      const bool fixed = stride == 0 || stride == 1 ||
+                         (&ref == refs_[0] && is_joined(variables_[v])) || is_spread(ref, v);
       // A sliding window's step and its positions are one size.
       const auto same = std::ranges::find_if(made.var_strides, [&](const Size& size) {
         const auto w = static_cast<std::size_t>(&size - made.var_strides.data());

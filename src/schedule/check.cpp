@@ -150,12 +150,13 @@ class Checker {
     constexpr std::int64_t kLine = 64;
     for (Label l = 0; l < c_.label_count(); ++l)
       if (c_.out.strides[l] != 1 && c_.out.strides[l] * size_of(c_.dtype) % kLine != 0 &&
-          !is_joined(l))
+          !is_joined(l) && !is_spread(l))
         return fail(fmt::format("'stream out' needs strides of whole cache lines, '{}' has {}",
                                 name(l), c_.out.strides[l]));
     for (const auto& item : schedule_.outer)
       if (const auto* loop = std::get_if<LoopSpec>(&item))
-        if ((c_.out.strides[loop->label] == 1 || is_joined(loop->label)) &&
+        if ((c_.out.strides[loop->label] == 1 || is_joined(loop->label) ||
+             is_spread(loop->label)) &&
             loop->step * c_.out.strides[loop->label] * size_of(c_.dtype) % kLine != 0)
           return fail(fmt::format("'stream out' needs steps of whole cache lines along '{}'",
                                   name(loop->label)));
@@ -169,6 +170,16 @@ class Checker {
     return std::ranges::any_of(schedule_.tile, [&](const TileVar& vec) {
       return vec.role == Role::vec && length_[vec.label] == c_.extents[vec.label] &&
              is_written_joined(c_, vec.label, l);
+    });
+  }
+
+  // Whether the tile holds vectors along the label that are written in turn with all of another.
+  bool is_spread(Label l) const {
+    const TileVar* var = tile_var(l);
+    if (!var || var->role != Role::vec || c_.is_reduced(l)) return false;
+    return std::ranges::any_of(schedule_.tile, [&](const TileVar& among) {
+      return among.role == Role::unroll && length_[among.label] == c_.extents[among.label] &&
+             is_interleaved(c_, c_.out, l, among.label);
     });
   }
 
