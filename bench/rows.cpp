@@ -213,6 +213,7 @@ std::vector<Row> memory() {
     add("short fast label", "ijkl->ikjl", {{64, 256, 256, 3}});
     add("channels apart", "ij->ji", {{4 << 20, 3}});
     add("channels together", "ji->ij", {{3, 4 << 20}});
+    add("dots of 3-vectors", "ij,ij->i", {{4 << 20, 3}, {4 << 20, 3}});
     add("tall row sums", "ij->i", {{400000, 58}});
     add("batched matvec", "bij,bj->bi", {{20000, 16, 58}, {20000, 58}});
     add("row sums 256", "ij->i", {{256, 256}});

@@ -161,8 +161,7 @@ int Box::interleaved_var(const UnitRef& ref, const Piece& piece) const {
   const Size& stride = ref.var_strides[static_cast<std::size_t>(vec_var_)];
   if (!stride.is_constant() || stride.value < 2) return -1;
   for (std::size_t v = 0; v < unit_.vars.size(); ++v)
-    if (static_cast<int>(v) != vec_var_ && !unit_.vars[v].is_reduced && ref.var_strides[v].is(1) &&
-        lengths[v] == stride.value)
+    if (static_cast<int>(v) != vec_var_ && ref.var_strides[v].is(1) && lengths[v] == stride.value)
       return static_cast<int>(v);
   return -1;
 }

@@ -220,6 +220,15 @@ void check_interleaved(DType dtype, std::int64_t length, std::int64_t channels,
   for (std::int64_t i = 0; i < length; ++i)
     for (std::int64_t j = 0; j < channels; ++j)
       ASSERT_EQ(back[i * channels + j], a[j * length + i] * factor[i]) << length << " " << channels;
+  // Summed at once: the dot products of short vectors.
+  const std::vector<Layout> pair(2, apart[0]);
+  std::vector<T> dots(static_cast<std::size_t>(length));
+  ASSERT_EQ(engine.compile("ij,ij->i", pair, options)(dots.data(), a.data(), a.data()), Status::ok);
+  for (std::int64_t i = 0; i < length; ++i) {
+    T sum = 0;
+    for (std::int64_t j = 0; j < channels; ++j) sum += a[i * channels + j] * a[i * channels + j];
+    ASSERT_EQ(dots[i], sum) << length << " " << channels;
+  }
 }
 
 TEST(Schedules, ShortLabelsAreInterleaved) {

@@ -88,14 +88,14 @@ struct TileCost {
            fits(innermost(), tile.steps);
   }
 
-  // Values of each of a short unrolled label that lie in turn are taken apart, or put together,
-  // with a shuffle for each but one.
+  // Values of each position of a short label, unrolled or summed at once, that lie in turn are
+  // taken apart, or put together, with a shuffle for each but one.
   double turn_shuffles(const Access& a) const {
-    if (tile.unroll < 0) return 0;
-    return static_cast<double>(tile.unroll_length) == extent(c, tile.unroll) &&
-                   is_interleaved(c, a, tile.vec, tile.unroll)
-               ? extent(c, tile.unroll) - 1
-               : 0;
+    for (auto [label, length] :
+         {std::pair{tile.unroll, tile.unroll_length}, {innermost(), tile.steps}})
+      if (label >= 0 && length == c.extents[label] && is_interleaved(c, a, tile.vec, label))
+        return extent(c, label) - 1;
+    return 0;
   }
 
   // Elements a transposed block has along the label in which the array is contiguous.

@@ -174,7 +174,10 @@ class Builder {
     const Contraction& c = nest_.contraction;
     const Access& access = ref.buffer == 0 ? c.out : c.in[static_cast<std::size_t>(ref.buffer - 1)];
     return std::ranges::any_of(variables_, [&](const Variable& among) {
-      return among.var.role == Role::unroll && among.length == c.extents[among.var.label] &&
+      const std::int64_t held = among.var.role == Role::unroll   ? among.length
+                                : among.var.role == Role::reduce ? among.var.factor
+                                                                 : 0;
+      return held == c.extents[among.var.label] && held == among.length &&
              is_interleaved(c, access, along.var.label, among.var.label);
     });
   }
