@@ -38,7 +38,7 @@ class LeanPasses : public llvm::legacy::PassManager {
 class ObjectCompiler {
  public:
   enum class Output { object, assembly };
-  enum class Passes { lean, lean_of_llvm, all };  // the second: without einjit's own selection
+  enum class Passes { lean, all };
   ObjectCompiler(const Target& target, Output output, Passes passes = Passes::lean);
 
   // The object file's bytes or the assembly text.

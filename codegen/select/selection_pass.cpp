@@ -19,7 +19,8 @@ void empty(llvm::MachineFunction& function, const Instructions& instructions) {
   while (function.size() > 1) function.erase(std::prev(function.end()));
   function.getRegInfo().clearVirtRegs();
   const llvm::TargetInstrInfo& names = *function.getSubtarget().getInstrInfo();
-  llvm::BuildMI(&function.front(), {}, names.get(instructions.find(Plain::leave)));
+  if (const unsigned leave = instructions.find(Plain::leave))
+    llvm::BuildMI(&function.front(), {}, names.get(leave));
 }
 
 }  // namespace
