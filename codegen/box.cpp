@@ -6,6 +6,7 @@
 #include <bit>
 #include <utility>
 
+#include "index_ir/contraction.hpp"
 #include "join.hpp"
 #include "transpose.hpp"
 
@@ -159,7 +160,7 @@ int Box::transposed_var(const UnitRef& ref, const Piece& piece) const {
 int Box::interleaved_var(const UnitRef& ref, const Piece& piece) const {
   if (vec_var_ < 0 || piece.width != lanes_ || !piece.is_whole()) return -1;
   const Size& stride = ref.var_strides[static_cast<std::size_t>(vec_var_)];
-  if (!stride.is_constant() || stride.value < 2) return -1;
+  if (!stride.is_constant() || stride.value < 2 || stride.value > kMostInterleaved) return -1;
   for (std::size_t v = 0; v < unit_.vars.size(); ++v)
     if (static_cast<int>(v) != vec_var_ && ref.var_strides[v].is(1) && lengths[v] == stride.value)
       return static_cast<int>(v);

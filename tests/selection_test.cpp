@@ -57,5 +57,16 @@ TEST(Selection, LeavesGathersBeforeAvx512ToLlvm) {
   EXPECT_EQ(left(Target::generic(Isa::x86_64_v3), kDiagonal, DType::f64), 1);
 }
 
+// Labels of two or three are taken apart by permutations; a block of eight by eight is transposed.
+TEST(Selection, BlocksAreNotTakenApart) {
+  Engine engine(Target::generic(Isa::x86_64_v4), {.cache_directory = ""});
+  auto assembly = [&](const char* expression, const std::vector<std::int64_t>& extents) {
+    const Layout layout = Layout::row_major(DType::f64, extents);
+    return value_or_throw(engine.try_explain(expression, std::span(&layout, 1), Stage::assembly));
+  };
+  EXPECT_EQ(assembly("bij->bji", {100, 8, 8}).find("vperm"), std::string::npos);
+  EXPECT_NE(assembly("ij->ji", {800, 3}).find("vperm"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace einjit_test

@@ -48,7 +48,6 @@ constexpr Op kWide[] = {Op::add_broadcast, Op::multiply_broadcast,
 constexpr std::pair<Plain, const char*> kPlain[] = {
     {Plain::load64, "MOV64rm"},
     {Plain::load32, "MOV32rm"},
-    {Plain::load32_extended, "MOVSX64rm32"},
     {Plain::extend32, "MOVSX64rr32"},
     {Plain::address, "LEA64r"},
     {Plain::constant32, "MOV32ri"},

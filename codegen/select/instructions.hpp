@@ -45,7 +45,6 @@ enum class Op : std::uint8_t {
 enum class Plain : std::uint8_t {
   load64,
   load32,
-  load32_extended,
   extend32,
   address,
   constant32,

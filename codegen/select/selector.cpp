@@ -180,9 +180,7 @@ Selector::Register Selector::constant(const llvm::Constant* value) {
       integer && integer->getType()->isIntegerTy(64))
     return constant_integer(integer->getSExtValue());
   const llvm::Type* type = value->getType();
-  if (!type->isFPOrFPVectorTy()) {
-    return unknown();
-  }
+  if (!type->isFPOrFPVectorTy()) return unknown();
   const Kind kind = kind_of(type);
   if (llvm::isa<llvm::UndefValue>(value)) return undefined(class_of(type));
   if (value->isNullValue()) return emit(Op::zero, kind);

@@ -125,6 +125,14 @@ class Selector {
   void select_prefetch(const llvm::CallInst& call);
   bool may_be_folded(const llvm::Instruction& value) const;
   std::optional<Address> folded(const llvm::Value* value, bool is_broadcast);
+  // Of two operands that may change places, one that is read from memory by the operation itself.
+  struct OneRead {
+    const llvm::Value* other;
+    Op op;  // that reads it
+    Address from;
+  };
+  std::optional<OneRead> one_read(const llvm::Value* a, const llvm::Value* b, const Kind& kind,
+                                  Op with_load, Op with_broadcast);
   Register load_waiting(const llvm::Value* value);
   void load_all_waiting();
   // The scalar that a splat repeats; null if it is not one.
@@ -156,7 +164,6 @@ class Selector {
   void select_insert(const llvm::InsertElementInst& insert);
   void select_extract(const llvm::ExtractElementInst& extract);
   void select_shuffle(const llvm::ShuffleVectorInst& shuffle);
-  Register broadcast(const llvm::ShuffleVectorInst& shuffle, const llvm::Value* scalar);
   Register resized(Register reg, const Kind& from, const Kind& to);
   bool select_unpack(const llvm::ShuffleVectorInst& shuffle, const Kind& kind);
   bool select_lanes(const llvm::ShuffleVectorInst& shuffle, const Kind& kind);

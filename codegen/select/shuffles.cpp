@@ -126,6 +126,7 @@ bool Selector::select_unpack(const llvm::ShuffleVectorInst& shuffle, const Kind&
   const int bytes = kind.is_f64 ? 8 : 4, lane = kLaneBytes / bytes;
   for (int group_bytes = bytes; group_bytes <= 8; group_bytes *= 2)
     for (bool high : {false, true}) {
+      if (high && kind.lanes < lane) continue;  // half a register has no upper half
       const int group = group_bytes / bytes;
       auto from = [&](int i) {
         const int at = i % lane, pair = at / (2 * group), within = at % (2 * group);
@@ -185,8 +186,9 @@ void Selector::select_permute(const llvm::ShuffleVectorInst& shuffle, const Kind
       kind.is_f64 ? llvm::ConstantDataVector::get(context, numbers)
                   : llvm::ConstantDataVector::get(
                         context, std::vector<std::uint32_t>(numbers.begin(), numbers.end()));
-  Register& index = constants_[order];
-  if (!index) index = emit(Op::load, kind, in_pool(order));
+  Register& known = constants_[order];
+  if (!known) known = emit(Op::load, kind, in_pool(order));
+  const Register index = known;  // the operands may be constants too
   const Register a = of(shuffle.getOperand(0));
   const bool has_second = !llvm::isa<llvm::UndefValue>(shuffle.getOperand(1));
   const Register b = has_second ? of(shuffle.getOperand(1)) : a;

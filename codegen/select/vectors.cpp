@@ -111,21 +111,26 @@ void Selector::select_masked_store(const llvm::CallInst& call) {
   emit(Op::store_masked, kind, address_of(call.getArgOperand(1)), mask, stored);
 }
 
+std::optional<Selector::OneRead> Selector::one_read(const llvm::Value* a, const llvm::Value* b,
+                                                    const Kind& kind, Op with_load,
+                                                    Op with_broadcast) {
+  if (a == b) return std::nullopt;
+  for (auto [other, read] : {std::pair{a, b}, {b, a}})
+    for (Op op : {with_load, with_broadcast}) {
+      if (instructions_.find(op, kind.is_f64, kind.shape) == 0) continue;
+      if (const auto from = folded(read, op == with_broadcast)) return OneRead{other, op, *from};
+    }
+  return std::nullopt;
+}
+
 void Selector::select_arithmetic(const llvm::BinaryOperator& operation) {
   const bool is_sum = operation.getOpcode() == llvm::Instruction::FAdd;
   if (!is_sum && operation.getOpcode() != llvm::Instruction::FMul) return void(unknown());
   const Kind kind = kind_of(operation.getType());
   const llvm::Value *a = operation.getOperand(0), *b = operation.getOperand(1);
-  for (auto [kept, read] : {std::pair{a, b}, {b, a}}) {
-    if (kept == read) break;
-    for (bool is_broadcast : {false, true}) {
-      const Op op = is_broadcast ? (is_sum ? Op::add_broadcast : Op::multiply_broadcast)
-                                 : (is_sum ? Op::add_load : Op::multiply_load);
-      if (instructions_.find(op, kind.is_f64, kind.shape) == 0) continue;
-      if (const auto from = folded(read, is_broadcast))
-        return define(operation, emit(op, kind, of(kept), *from));
-    }
-  }
+  const auto read = is_sum ? one_read(a, b, kind, Op::add_load, Op::add_broadcast)
+                           : one_read(a, b, kind, Op::multiply_load, Op::multiply_broadcast);
+  if (read) return define(operation, emit(read->op, kind, of(read->other), read->from));
   const Register first = of(a), second = of(b);
   define(operation, emit(is_sum ? Op::add : Op::multiply, kind, first, second));
 }
@@ -134,15 +139,8 @@ void Selector::select_fma(const llvm::CallInst& call) {
   const Kind kind = kind_of(call.getType());
   const llvm::Value *a = call.getArgOperand(0), *b = call.getArgOperand(1);
   const Register sum = of(call.getArgOperand(2));
-  for (auto [kept, read] : {std::pair{a, b}, {b, a}}) {
-    if (kept == read) break;
-    for (bool is_broadcast : {false, true}) {
-      const Op op = is_broadcast ? Op::fma_broadcast : Op::fma_load;
-      if (instructions_.find(op, kind.is_f64, kind.shape) == 0) continue;
-      if (const auto from = folded(read, is_broadcast))
-        return define(call, emit(op, kind, sum, of(kept), *from));
-    }
-  }
+  if (const auto read = one_read(a, b, kind, Op::fma_load, Op::fma_broadcast))
+    return define(call, emit(read->op, kind, sum, of(read->other), read->from));
   const Register first = of(a), second = of(b);
   define(call, emit(Op::fma, kind, sum, first, second));
 }

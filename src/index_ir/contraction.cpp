@@ -48,9 +48,8 @@ bool is_written_joined(const Contraction& c, Label run, Label along) {
 }
 
 bool is_interleaved(const Contraction& c, const Access& access, Label along, Label among) {
-  constexpr std::int64_t kMost = 3;  // more are transposed as blocks
   return access.strides[among] == 1 && access.strides[along] == c.extents[among] &&
-         c.extents[among] > 1 && c.extents[among] <= kMost && !c.is_dynamic(among);
+         c.extents[among] > 1 && c.extents[among] <= kMostInterleaved && !c.is_dynamic(among);
 }
 
 bool Contraction::has_sum() const { return std::ranges::count(out.strides, 0) > 0; }

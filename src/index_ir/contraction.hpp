@@ -91,6 +91,10 @@ std::optional<Contraction> regrouped(const Contraction& contraction, const Label
 // the shuffles.)
 bool is_written_joined(const Contraction& contraction, Label run, Label along);
 
+// The longest label whose values are taken apart in registers one by one; more are transposed as
+// blocks.
+inline constexpr std::int64_t kMostInterleaved = 3;
+
 // Whether an array holds a value for each position of a short label `among`, position after
 // position of `along`: as the channels of pixels lie, or the parts of complex numbers.
 bool is_interleaved(const Contraction& contraction, const Access& access, Label along, Label among);

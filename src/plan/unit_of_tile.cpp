@@ -99,15 +99,20 @@ class Builder {
   }
 
   bool is_dynamic(Label label) const { return nest_.contraction.is_dynamic(label); }
+  // The operand behind a reference; null for a scratch buffer.
+  const Access* access_of(const Ref& ref) const {
+    const Contraction& c = nest_.contraction;
+    if (ref.buffer >= nest_.first_scratch()) return nullptr;
+    return ref.buffer == 0 ? &c.out : &c.in[static_cast<std::size_t>(ref.buffer - 1)];
+  }
   // Whether a label's stride in an array can be another for other extents of dynamic labels: one of
   // them lies within it.
   bool has_dynamic_stride(const Ref& ref, Label label) const {
-    const Contraction& c = nest_.contraction;
-    if (ref.buffer >= nest_.first_scratch()) return true;
-    const Access& access = ref.buffer == 0 ? c.out : c.in[static_cast<std::size_t>(ref.buffer - 1)];
-    for (Label l = 0; l < c.label_count(); ++l)
-      if (is_dynamic(l) && access.strides[l] != 0 &&
-          std::abs(access.strides[l]) < std::abs(access.strides[label]))
+    const Access* access = access_of(ref);
+    if (!access) return true;
+    for (Label l = 0; l < nest_.contraction.label_count(); ++l)
+      if (is_dynamic(l) && access->strides[l] != 0 &&
+          std::abs(access->strides[l]) < std::abs(access->strides[label]))
         return true;
     return false;
   }
@@ -169,16 +174,15 @@ class Builder {
   // Whether vectors along the variable and the positions of another lie interleaved in the array.
   bool is_spread(const Ref& ref, std::size_t variable) const {
     const Variable& along = variables_[variable];
-    if (along.var.role != Role::vec || along.is_reduced || ref.buffer >= nest_.first_scratch())
-      return false;
     const Contraction& c = nest_.contraction;
-    const Access& access = ref.buffer == 0 ? c.out : c.in[static_cast<std::size_t>(ref.buffer - 1)];
+    const Access* access = access_of(ref);
+    if (!access || along.var.role != Role::vec || along.is_reduced) return false;
     return std::ranges::any_of(variables_, [&](const Variable& among) {
       const std::int64_t held = among.var.role == Role::unroll   ? among.length
                                 : among.var.role == Role::reduce ? among.var.factor
                                                                  : 0;
       return held == c.extents[among.var.label] && held == among.length &&
-             is_interleaved(c, access, along.var.label, among.var.label);
+             is_interleaved(c, *access, along.var.label, among.var.label);
     });
   }
 
