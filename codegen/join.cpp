@@ -50,10 +50,6 @@ llvm::Value* joined(llvm::IRBuilder<>& builder, std::vector<Run> runs, int lanes
   return runs.front().vector;
 }
 
-}  // namespace
-
-namespace {
-
 // Lane l of the result is lane `from(l).second` of vector `from(l).first`.
 template <class From>
 llvm::Value* picked(llvm::IRBuilder<>& builder, const std::vector<llvm::Value*>& vectors,
