@@ -1,6 +1,7 @@
 #include "cost/tile_cost.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 
@@ -30,276 +31,285 @@ constexpr double kPackOverhead = 1500;  // scratch, its first touch, a plan to w
 constexpr double kLoadTie = 0.1;        // of a load that hides behind FMAs: fewer are better
 constexpr double kLoadsKept = 0.8;      // of the peak rate of loads, what a tile of FMAs sustains
 
-// Of an empty sum one step is counted: its stores remain.
-double extent(const Contraction& c, Label l) {
-  return l < 0 ? 1 : std::max(1.0, static_cast<double>(c.extents[l]));
+std::int64_t round_up_to_power_of_two(std::int64_t length) {
+  return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(length)));
+}
+
+double power_of_two_log(double value) {
+  return std::bit_width(static_cast<std::uint64_t>(value)) - 1;
+}
+
+// Of a line that is read in `parts`, a power of two.
+double parts_cost(std::int64_t parts) {
+  static const auto costs = [] {
+    std::array<double, 16> table{};
+    for (std::size_t k = 0; k < table.size(); ++k)
+      table[k] = std::pow(std::ldexp(1.0, static_cast<int>(k)), kPartOfLine);
+    return table;
+  }();
+  return costs[static_cast<std::size_t>(std::countr_zero(static_cast<std::uint64_t>(parts)))];
 }
 
 // The reduced label the tile's innermost loop runs over.
-Label innermost(const Contraction& c, const RegisterTile& tile) {
+Label innermost(const Problem& p, const RegisterTile& tile) {
   if (tile.inner >= 0) return tile.inner;
-  for (Label l = c.label_count() - 1; l >= 0; --l)
-    if (c.is_reduced(l) && l != tile.vec) return l;
+  for (auto l = p.reduced.rbegin(); l != p.reduced.rend(); ++l)
+    if (*l != tile.vec) return *l;
   return -1;
 }
 
-struct TileCost {
-  const Contraction& c;
-  const Target& target;
-  const RegisterTile& tile;
-  double lanes = target.lanes(c.dtype);
-  double shuffles = std::bit_width(static_cast<unsigned>(lanes)) - 1;  // of a transpose, per vector
+std::int64_t pieces_of(const Problem& p, Label l, std::int64_t length) {
+  return l < 0 ? 1 : (std::max<std::int64_t>(p.c.extents[l], 1) + length - 1) / length;
+}
 
-  bool vec_is_reduced() const { return tile.vec >= 0 && c.is_reduced(tile.vec); }
-  bool moves(const Access& a, Label l) const { return l >= 0 && a.strides[l] != 0; }
-  bool is_packed(std::size_t k) const { return tile.packed >> k & 1; }
-  Label innermost() const { return einjit::innermost(c, tile); }
-
-  // Vectors of a whole tile along the vec label, on average over its tails.
-  double vectors() const {
-    if (tile.vec < 0) return 1;
-    const auto length = static_cast<double>(tile.vec_length);
-    const double whole = std::floor(extent(c, tile.vec) / length);
-    const double rest = extent(c, tile.vec) - whole * length;
-    return (whole * vectors_of(length) + vectors_of(rest)) / std::ceil(whole + rest / length);
-  }
-  // A last piece is as wide as the next power of two, and no cheaper than the datapath is wide.
-  double vectors_of(double length) const {
-    const double whole = std::floor(length / lanes), rest = length - whole * lanes;
-    if (rest == 0) return whole;
-    const auto width = static_cast<double>(bit_ceil(static_cast<std::int64_t>(rest)));
-    const double least = target.datapath_bytes == 0
-                             ? 1.0
-                             : static_cast<double>(target.datapath_bytes) / target.vector_bytes;
-    return whole + std::max(width / lanes, least);
-  }
-  static double average(double extent, std::int64_t length) {
-    return extent / std::ceil(extent / static_cast<double>(length));
-  }
-  double unroll() const { return average(extent(c, tile.unroll), tile.unroll_length); }
-  double unroll2() const { return average(extent(c, tile.unroll2), tile.unroll2_length); }
-
-  // Whether strided vectors can come from transposed blocks.
-  bool is_transposable(const Access& a) const {
-    auto fits = [&](Label l, std::int64_t length) {
-      return l >= 0 && a.strides[l] == 1 && static_cast<double>(length) * 4 >= lanes;
-    };
-    return fits(tile.unroll, tile.unroll_length) || fits(tile.unroll2, tile.unroll2_length) ||
-           fits(innermost(), tile.steps);
-  }
-
-  // Values of each position of a short label, unrolled or summed at once, that lie in turn are
-  // taken apart, or put together, with a shuffle for each but one.
-  double turn_shuffles(const Access& a) const {
-    for (auto [label, length] :
-         {std::pair{tile.unroll, tile.unroll_length}, {innermost(), tile.steps}})
-      if (label >= 0 && length == c.extents[label] && is_interleaved(c, a, tile.vec, label))
-        return extent(c, label) - 1;
-    return 0;
-  }
-
-  // Elements a transposed block has along the label in which the array is contiguous.
-  std::int64_t block_length(const Access& a) const {
-    const bool by_unroll = tile.unroll >= 0 && a.strides[tile.unroll] == 1;
-    return by_unroll ? tile.unroll_length : tile.steps;
-  }
-
-  // Blocks that are not full are stored at the cost of full ones, across lines if they do not end
-  // on one.
-  double store_waste(const Access& a) const {
-    const auto length = static_cast<double>(block_length(a));
-    const double split = std::fmod(length, lanes) != 0 ? kSplitLines : 1;
-    return std::ceil(length / lanes) * lanes / length * split;
-  }
-
-  // Blocks are loaded in parts of a power of two: shorter ones come to a line more often, those
-  // that do not lie within one come to two, which matters beyond L2.
-  double load_waste(const Access& a) const {
-    const std::int64_t length = block_length(a);
-    const std::int64_t block = std::min(static_cast<std::int64_t>(lanes), bit_ceil(length));
-    const auto blocks = static_cast<double>((length + block - 1) / block * block);
-    const bool are_rows_even = std::ranges::all_of(a.strides, [&](std::int64_t stride) {
-      return std::abs(stride) <= 1 || stride % block == 0;
-    });
-    const bool is_within = length % block == 0 &&
-                           (are_rows_even || byte_count(c) <= static_cast<double>(target.l2_bytes));
-    return blocks / static_cast<double>(length) * (is_within ? 1 : kSplitLines) *
-           std::pow(lanes / static_cast<double>(block), kPartOfLine);
-  }
-  static std::int64_t bit_ceil(std::int64_t length) {
-    return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(length)));
-  }
-
-  // Loading one vector of an operand that moves along the vec label.
-  double vector_load(const Access& a, bool packed) const {
-    const double load = 1 / target.loads_per_cycle;
-    if (packed || a.strides[tile.vec] == 1) return load;
-    if (const double shuffled = turn_shuffles(a); shuffled > 0) return load + shuffled;
-    if (is_transposable(a)) return load;
-    return lanes * kGatherPerLane;
-  }
-
-  // Shuffles of one step, on units that multiply too.
-  double step_shuffles() const {
-    double cycles = 0;
-    for (std::size_t k = 0; k < c.in.size(); ++k) {
-      const Access& a = c.in[k];
-      if (!moves(a, tile.vec) || is_packed(k) || a.strides[tile.vec] == 1 || !is_transposable(a) ||
-          turn_shuffles(a) > 0)
-        continue;
-      cycles += count(a) * vectors() * shuffles * load_waste(a);
-    }
-    return cycles;
-  }
-
-  // Values of an operand a step needs, of one vector each.
-  double count(const Access& a) const {
-    double unrolled = moves(a, tile.unroll) ? unroll() : 1;
-    const auto steps = static_cast<double>(tile.steps);
-    if (is_window(a, tile.unroll, innermost())) unrolled = (unrolled + steps - 1) / steps;
-    return unrolled * (moves(a, tile.unroll2) ? unroll2() : 1);
-  }
-
-  // Loads of one step, given the number of steps hoisted ones are spread over.
-  double step_loads(double steps) const {
-    double cycles = 0;
-    for (std::size_t k = 0; k < c.in.size(); ++k) {
-      const Access& a = c.in[k];
-      double loads = count(a);
-      loads *= moves(a, tile.vec) ? vectors() * vector_load(a, is_packed(k)) : kScalarLoad;
-      bool is_hoisted = true;
-      for (Label l = 0; l < c.label_count(); ++l) is_hoisted &= !c.is_reduced(l) || !moves(a, l);
-      cycles += is_hoisted ? loads / steps : loads;
-    }
-    return cycles;
-  }
-
-  // What is read once comes from afar: the fewer vectors of each row, the less of it is on its way.
-  double step_rows() const {
-    double rows = 0;
-    for (std::size_t k = 0; k < c.in.size(); ++k) {
-      const Access& a = c.in[k];
-      if (!moves(a, tile.vec) || a.strides[tile.vec] != 1 || is_packed(k) || vec_is_reduced())
-        continue;
-      if (element_count(c, a) * 2 > c.point_count()) rows += count(a);
-    }
-    return rows * kRowStart;
-  }
-
-  double stores() const {
-    const double each = unroll() * unroll2();
-    double value;
-    if (vec_is_reduced())
-      value = each * (2 * shuffles + 2);
-    else if (tile.vec < 0)
-      value = each;
-    else if (is_joined())
-      value = each * vectors() * kJoin + joined_stores(each);
-    else if (c.out.strides[tile.vec] == 1)
-      value = each * vectors() / target.loads_per_cycle;
-    else if (const double shuffled = turn_shuffles(c.out); shuffled > 0)
-      value = each * vectors() * (1 / target.loads_per_cycle + shuffled);
-    else if (is_transposable(c.out))
-      value = each * vectors() * (1 + kStoreTransposed * shuffles * store_waste(c.out));
-    else
-      value = each * vectors() * lanes * kScatterPerLane;
-    return c.beta == Beta::zero ? value : kStoreAdded * value;
-  }
-
-  // Whether runs of the vec label that are not whole vectors are written as one.
-  bool is_joined() const {
-    const std::int64_t run = c.extents[tile.vec];
-    if (tile.vec_length < run || run % target.lanes(c.dtype) == 0) return false;
-    return (tile.unroll >= 0 && is_written_joined(c, tile.vec, tile.unroll)) ||
-           (tile.unroll2 >= 0 && is_written_joined(c, tile.vec, tile.unroll2));
-  }
-  double joined_stores(double each) const {
-    const double full = each * extent(c, tile.vec) / lanes;
-    return std::ceil(full) * (std::floor(full) == full ? 1 : kSplitStores) / target.loads_per_cycle;
-  }
-
-  double packing() const {
-    double cycles = 0;
-    for (std::size_t k = 0; k < c.in.size(); ++k)
-      if (is_packed(k))
-        cycles += kPackOverhead + position_count(c, c.in[k]) / lanes *
-                                      (moves(c.in[k], tile.vec) && c.in[k].strides[tile.vec] == 1
-                                           ? kPackPerVector
-                                           : kPackPerVector + 1.5 * shuffles);
-    return cycles;
-  }
-
-  // With and without tails along each label.
-  double kinds_of_tiles() const {
-    double kinds = 1;
-    for (auto [label, length] : {std::pair{tile.vec, tile.vec_length},
-                                 {tile.unroll, tile.unroll_length},
-                                 {tile.unroll2, tile.unroll2_length}})
-      if (label >= 0 && c.extents[label] > length && c.extents[label] % length != 0) kinds *= 2;
-    return kinds;
-  }
-
-  // Along a vec label that is summed, each row of the sum begins anew, and lanes beyond its end are
-  // kept out of the last piece's sums.
-  double rows_of_sum(double sums) const {
-    if (!vec_is_reduced()) return 0;
-    double rows = 1;
-    for (Label l = 0; l < c.label_count(); ++l)
-      if (c.is_reduced(l) && l != tile.vec) rows *= extent(c, l);
-    const bool has_rest = std::fmod(extent(c, tile.vec), lanes) != 0;
-    return rows * ((rows > 1 ? kRowOverhead : 0) + (has_rest ? sums / vectors() : 0));
-  }
-
-  double tiles() const {
-    double count = 1 / (unroll() * unroll2());
-    for (Label l = 0; l < c.label_count(); ++l)
-      if (!c.is_reduced(l)) count *= l == tile.vec ? pieces() : extent(c, l);
-    return count;
-  }
-  double steps() const {
-    double count = 1;
-    for (Label l = 0; l < c.label_count(); ++l)
-      if (c.is_reduced(l)) count *= l == tile.vec ? pieces() : extent(c, l);
-    return count;
-  }
-  // Of the vec label.
-  double pieces() const {
-    return std::ceil(extent(c, tile.vec) / static_cast<double>(tile.vec_length));
-  }
-
-  double run() const {
-    const double steps = this->steps();
-    const double sums = unroll() * unroll2() * vectors();
-    bool any_reduced = vec_is_reduced() || innermost() >= 0;
-    const double operations = sums * std::max<double>(1, static_cast<double>(c.in.size()) - 1);
-    const double loads = step_loads(steps);
-    double step =
-        std::max(operations / target.fma_per_cycle, loads / kLoadsKept) + kLoadTie * loads;
-    step += step_shuffles() + step_rows();
-    if (any_reduced) {
-      // Short sums along the lanes overlap with the next tile's.
-      const double waits =
-          vec_is_reduced() ? std::min(1.0, steps * operations / kInFlight) : 1.0 / tile.chains;
-      step = std::max(step, kLatencySlack * target.fma_latency * waits);
-      if (extent(c, innermost()) > static_cast<double>(tile.steps) || vec_is_reduced())
-        step += kLoopOverhead / static_cast<double>(tile.steps);
-    }
-    const double merges = (tile.chains - 1) * sums / target.fma_per_cycle;
-    return (tiles() * (steps * step + rows_of_sum(sums) + merges + stores() + kTileOverhead) +
-            packing()) *
-           (1 + kTails * (kinds_of_tiles() - 1));
-  }
-};
+double average(const Problem& p, Label l, std::int64_t length) {
+  return p.extent(l) / static_cast<double>(pieces_of(p, l, length));
+}
 
 }  // namespace
 
-double tile_cycles(const Contraction& c, const Target& target, const RegisterTile& tile) {
-  return TileCost{c, target, tile}.run();
+TileCost::TileCost(const Problem& problem, const RegisterTile& tile)
+    : p_(problem),
+      tile_(tile),
+      innermost_(innermost(problem, tile)),
+      vec_is_reduced_(tile.vec >= 0 && problem.c.is_reduced(tile.vec)),
+      lanes_(static_cast<double>(problem.lanes)),
+      shuffles_(power_of_two_log(lanes_)),
+      vectors_(1),
+      unroll_(average(problem, tile.unroll, tile.unroll_length)),
+      unroll2_(average(problem, tile.unroll2, tile.unroll2_length)),
+      pieces_(static_cast<double>(pieces_of(problem, tile.vec, tile.vec_length))) {
+  if (tile.vec < 0) return;
+  const std::int64_t extent = std::max<std::int64_t>(problem.c.extents[tile.vec], 1);
+  const std::int64_t whole = extent / tile.vec_length;
+  vectors_ = (static_cast<double>(whole) * vectors_of(tile.vec_length) +
+              vectors_of(extent - whole * tile.vec_length)) /
+             pieces_;
 }
 
-double store_cycles(const Contraction& c, const Target& target, const RegisterTile& tile) {
-  const TileCost cost{c, target, tile};
-  return cost.tiles() * cost.stores() * (c.beta == Beta::zero ? kStoreAdded : 1);
+// A last piece is as wide as the next power of two, and no cheaper than the datapath is wide.
+double TileCost::vectors_of(std::int64_t length) const {
+  const std::int64_t whole = length / p_.lanes, rest = length - whole * p_.lanes;
+  if (rest == 0) return static_cast<double>(whole);
+  const auto width = static_cast<double>(round_up_to_power_of_two(rest));
+  const Target& target = p_.target;
+  const double least = target.datapath_bytes == 0
+                           ? 1.0
+                           : static_cast<double>(target.datapath_bytes) / target.vector_bytes;
+  return static_cast<double>(whole) + std::max(width / lanes_, least);
+}
+
+// Whether strided vectors can come from transposed blocks.
+bool TileCost::is_transposable(const Operand& a) const {
+  auto fits = [&](Label l, std::int64_t length) {
+    return l >= 0 && is_contiguous(a, l) && length * 4 >= p_.lanes;
+  };
+  return fits(tile_.unroll, tile_.unroll_length) || fits(tile_.unroll2, tile_.unroll2_length) ||
+         fits(innermost_, tile_.steps);
+}
+
+// Values of each position of a short label, unrolled or summed at once, that lie in turn are taken
+// apart, or put together, with a shuffle for each but one.
+double TileCost::turn_shuffles(const Operand& a) const {
+  for (auto [label, length] :
+       {std::pair{tile_.unroll, tile_.unroll_length}, {innermost_, tile_.steps}})
+    if (label >= 0 && length == p_.c.extents[label] &&
+        is_interleaved(p_.c, *a.access, tile_.vec, label))
+      return p_.extent(label) - 1;
+  return 0;
+}
+
+// Elements a transposed block has along the label in which the array is contiguous.
+std::int64_t TileCost::block_length(const Operand& a) const {
+  const bool by_unroll = tile_.unroll >= 0 && is_contiguous(a, tile_.unroll);
+  return by_unroll ? tile_.unroll_length : tile_.steps;
+}
+
+// Blocks that are not full are stored at the cost of full ones, across lines if they do not end on
+// one.
+double TileCost::store_waste(const Operand& a) const {
+  const std::int64_t length = block_length(a);
+  const double split = length % p_.lanes != 0 ? kSplitLines : 1;
+  return static_cast<double>((length + p_.lanes - 1) / p_.lanes) * lanes_ /
+         static_cast<double>(length) * split;
+}
+
+// Blocks are loaded in parts of a power of two: shorter ones come to a line more often, those that
+// do not lie within one come to two, which matters beyond L2.
+double TileCost::load_waste(const Operand& a) const {
+  const std::int64_t length = block_length(a);
+  const std::int64_t block = std::min(p_.lanes, round_up_to_power_of_two(length));
+  const auto blocks = static_cast<double>((length + block - 1) / block * block);
+  const bool is_within =
+      length % block == 0 &&
+      (a.row_alignment >= block || p_.bytes <= static_cast<double>(p_.target.l2_bytes));
+  return blocks / static_cast<double>(length) * (is_within ? 1 : kSplitLines) *
+         parts_cost(p_.lanes / block);
+}
+
+// Loading one vector of an operand that moves along the vec label.
+double TileCost::vector_load(const Operand& a, bool is_packed) const {
+  const double load = 1 / p_.target.loads_per_cycle;
+  if (is_packed || is_contiguous(a, tile_.vec)) return load;
+  if (const double shuffled = turn_shuffles(a); shuffled > 0) return load + shuffled;
+  if (is_transposable(a)) return load;
+  return lanes_ * kGatherPerLane;
+}
+
+// Shuffles of one step, on units that multiply too.
+double TileCost::step_shuffles(unsigned packed) const {
+  double cycles = 0;
+  for (std::size_t k = 0; k < p_.in.size(); ++k) {
+    const Operand& a = p_.in[k];
+    if (!moves(a, tile_.vec) || packed >> k & 1 || is_contiguous(a, tile_.vec) ||
+        !is_transposable(a) || turn_shuffles(a) > 0)
+      continue;
+    cycles += count(a) * vectors_ * shuffles_ * load_waste(a);
+  }
+  return cycles;
+}
+
+// Values of an operand a step needs, of one vector each.
+double TileCost::count(const Operand& a) const {
+  double unrolled = moves(a, tile_.unroll) ? unroll_ : 1;
+  const auto steps = static_cast<double>(tile_.steps);
+  if (is_window(*a.access, tile_.unroll, innermost_)) unrolled = (unrolled + steps - 1) / steps;
+  return unrolled * (moves(a, tile_.unroll2) ? unroll2_ : 1);
+}
+
+// Loads of one step, given the number of steps hoisted ones are spread over.
+double TileCost::step_loads(double steps, unsigned packed) const {
+  double cycles = 0;
+  for (std::size_t k = 0; k < p_.in.size(); ++k) {
+    const Operand& a = p_.in[k];
+    double loads = count(a);
+    loads *= moves(a, tile_.vec) ? vectors_ * vector_load(a, packed >> k & 1) : kScalarLoad;
+    cycles += a.is_summed ? loads : loads / steps;
+  }
+  return cycles;
+}
+
+// What is read once comes from afar: the fewer vectors of each row, the less of it is on its way.
+double TileCost::step_rows(unsigned packed) const {
+  if (vec_is_reduced_) return 0;
+  double rows = 0;
+  for (std::size_t k = 0; k < p_.in.size(); ++k) {
+    const Operand& a = p_.in[k];
+    if (!moves(a, tile_.vec) || !is_contiguous(a, tile_.vec) || packed >> k & 1) continue;
+    if (a.elements * 2 > p_.points) rows += count(a);
+  }
+  return rows * kRowStart;
+}
+
+double TileCost::stores() const {
+  const double each = unroll_ * unroll2_, load = 1 / p_.target.loads_per_cycle;
+  double value;
+  if (vec_is_reduced_)
+    value = each * (2 * shuffles_ + 2);
+  else if (tile_.vec < 0)
+    value = each;
+  else if (is_joined())
+    value = each * vectors_ * kJoin + joined_stores(each);
+  else if (is_contiguous(p_.out, tile_.vec))
+    value = each * vectors_ * load;
+  else if (const double shuffled = turn_shuffles(p_.out); shuffled > 0)
+    value = each * vectors_ * (load + shuffled);
+  else if (is_transposable(p_.out))
+    value = each * vectors_ * (1 + kStoreTransposed * shuffles_ * store_waste(p_.out));
+  else
+    value = each * vectors_ * lanes_ * kScatterPerLane;
+  return p_.c.beta == Beta::zero ? value : kStoreAdded * value;
+}
+
+// Whether runs of the vec label that are not whole vectors are written as one.
+bool TileCost::is_joined() const {
+  if (!p_.reduced.empty()) return false;
+  const std::int64_t run = p_.c.extents[tile_.vec];
+  if (tile_.vec_length < run || run % p_.lanes == 0) return false;
+  return (tile_.unroll >= 0 && is_written_joined(p_.c, tile_.vec, tile_.unroll)) ||
+         (tile_.unroll2 >= 0 && is_written_joined(p_.c, tile_.vec, tile_.unroll2));
+}
+
+double TileCost::joined_stores(double each) const {
+  const double full = each * p_.extent(tile_.vec) / lanes_;
+  return std::ceil(full) * (std::floor(full) == full ? 1 : kSplitStores) /
+         p_.target.loads_per_cycle;
+}
+
+double TileCost::packing(unsigned packed) const {
+  double cycles = 0;
+  for (std::size_t k = 0; k < p_.in.size(); ++k)
+    if (packed >> k & 1) {
+      const Operand& a = p_.in[k];
+      const bool is_straight = moves(a, tile_.vec) && is_contiguous(a, tile_.vec);
+      cycles +=
+          kPackOverhead +
+          a.positions / lanes_ * (is_straight ? kPackPerVector : kPackPerVector + 1.5 * shuffles_);
+    }
+  return cycles;
+}
+
+// With and without tails along each label.
+double TileCost::kinds_of_tiles() const {
+  double kinds = 1;
+  for (auto [label, length] : {std::pair{tile_.vec, tile_.vec_length},
+                               {tile_.unroll, tile_.unroll_length},
+                               {tile_.unroll2, tile_.unroll2_length}})
+    if (label >= 0 && p_.c.extents[label] > length && p_.c.extents[label] % length != 0) kinds *= 2;
+  return kinds;
+}
+
+// Along a vec label that is summed, each row of the sum begins anew, and lanes beyond its end are
+// kept out of the last piece's sums.
+double TileCost::rows_of_sum(double sums) const {
+  if (!vec_is_reduced_) return 0;
+  double rows = 1;
+  for (Label l : p_.reduced)
+    if (l != tile_.vec) rows *= p_.extent(l);
+  const bool has_rest = p_.c.extents[tile_.vec] % p_.lanes != 0;
+  return rows * ((rows > 1 ? kRowOverhead : 0) + (has_rest ? sums / vectors_ : 0));
+}
+
+double TileCost::tiles() const {
+  double count = 1 / (unroll_ * unroll2_);
+  for (Label l : p_.kept) count *= l == tile_.vec ? pieces_ : p_.extent(l);
+  return count;
+}
+
+double TileCost::steps() const {
+  double count = 1;
+  for (Label l : p_.reduced) count *= l == tile_.vec ? pieces_ : p_.extent(l);
+  return count;
+}
+
+double TileCost::step_cycles(double steps, unsigned packed) const {
+  const double factors = std::max<double>(1, static_cast<double>(p_.in.size()) - 1);
+  const double operations = unroll_ * unroll2_ * vectors_ * factors;
+  const double loads = step_loads(steps, packed);
+  double step =
+      std::max(operations / p_.target.fma_per_cycle, loads / kLoadsKept) + kLoadTie * loads;
+  step += step_shuffles(packed) + step_rows(packed);
+  if (p_.reduced.empty()) return step;
+  // Short sums along the lanes overlap with the next tile's.
+  const double waits =
+      vec_is_reduced_ ? std::min(1.0, steps * operations / kInFlight) : 1.0 / tile_.chains;
+  step = std::max(step, kLatencySlack * p_.target.fma_latency * waits);
+  if (p_.extent(innermost_) > static_cast<double>(tile_.steps) || vec_is_reduced_)
+    step += kLoopOverhead / static_cast<double>(tile_.steps);
+  return step;
+}
+
+double TileCost::cycles(unsigned packed) const {
+  const double steps = this->steps(), sums = unroll_ * unroll2_ * vectors_;
+  const double merges = (tile_.chains - 1) * sums / p_.target.fma_per_cycle;
+  return (tiles() * (steps * step_cycles(steps, packed) + rows_of_sum(sums) + merges + stores() +
+                     kTileOverhead) +
+          packing(packed)) *
+         (1 + kTails * (kinds_of_tiles() - 1));
+}
+
+double TileCost::store_cycles() const {
+  return tiles() * stores() * (p_.c.beta == Beta::zero ? kStoreAdded : 1);
 }
 
 bool is_window(const Access& access, Label unroll, Label inner) {
@@ -307,8 +317,9 @@ bool is_window(const Access& access, Label unroll, Label inner) {
          access.strides[unroll] == access.strides[inner];
 }
 
-int registers_used(const Contraction& c, const Target& target, const RegisterTile& tile) {
-  const auto lanes = target.lanes(c.dtype);
+int registers_used(const Problem& p, const RegisterTile& tile) {
+  const Contraction& c = p.c;
+  const std::int64_t lanes = p.lanes;
   const auto vectors =
       (std::min(tile.vec_length, tile.vec < 0 ? 1 : c.extents[tile.vec]) + lanes - 1) / lanes;
   const auto sums = vectors * tile.unroll_length * tile.unroll2_length * tile.chains;
@@ -320,7 +331,7 @@ int registers_used(const Contraction& c, const Target& target, const RegisterTil
         !(tile.packed >> k & 1))
       block = std::min<std::int64_t>(lanes, tile.steps);
   // A window's rows stay until the last step that reads them.
-  const Label inner = innermost(c, tile);
+  const Label inner = innermost(p, tile);
   const bool has_window =
       tile.steps > 1 && std::ranges::any_of(c.in, [&](const Access& a) {
         return is_window(a, tile.unroll, inner) || is_window(a, tile.unroll2, inner);
@@ -335,38 +346,6 @@ int registers_used(const Contraction& c, const Target& target, const RegisterTil
                         ? std::min(tile.unroll_length, tile.unroll2_length) + 1
                         : vectors * std::max<std::int64_t>(std::min(tile.chains, 2), block) + 1;
   return static_cast<int>(sums + held);
-}
-
-double position_count(const Contraction& c, const Access& access) {
-  double count = 1;
-  for (Label l = 0; l < c.label_count(); ++l)
-    if (access.strides[l] != 0) count *= static_cast<double>(c.extents[l]);
-  return count;
-}
-
-double element_count(const Contraction& c, const Access& access) {
-  double reach = 1;
-  for (Label l = 0; l < c.label_count(); ++l) {
-    reach += std::abs(static_cast<double>(access.strides[l])) *
-             static_cast<double>(std::max<std::int64_t>(c.extents[l] - 1, 0));
-  }
-  return std::min(position_count(c, access), reach);
-}
-
-double byte_count(const Contraction& c) {
-  double elements = element_count(c, c.out) * (c.beta == Beta::zero ? 1 : 2);
-  for (const Access& access : c.in) elements += element_count(c, access);
-  return elements * static_cast<double>(size_of(c.dtype));
-}
-
-double predicted_seconds(const Contraction& c, const Target& target, double cycles) {
-  const double bytes = byte_count(c);
-  const double per_cycle = bytes <= static_cast<double>(target.l1_bytes)   ? 64
-                           : bytes <= static_cast<double>(target.l2_bytes) ? 32
-                           : bytes <= static_cast<double>(target.l3_bytes)
-                               ? 12
-                               : target.dram_bytes_per_cycle;
-  return std::max(cycles, bytes / per_cycle) / (target.cycles_per_ns * 1e9);
 }
 
 }  // namespace einjit

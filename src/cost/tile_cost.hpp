@@ -8,8 +8,7 @@
 // lanes come once a tile.
 #pragma once
 
-#include "einjit/target.hpp"
-#include "index_ir/contraction.hpp"
+#include "cost/problem.hpp"
 
 namespace einjit {
 
@@ -29,31 +28,56 @@ struct RegisterTile {
   unsigned packed = 0;  // bit k: input k is read from panels
 };
 
-// Cycles for the whole contraction, packing included.
-double tile_cycles(const Contraction& contraction, const Target& target, const RegisterTile& tile);
+// A tile walked over a problem. Which inputs it reads from panels is said with each question: the
+// rest of the work is shared.
+class TileCost {
+ public:
+  TileCost(const Problem& problem, const RegisterTile& tile);
 
-// Of adding all sums once more to what was stored, which every cut of the sum costs.
-double store_cycles(const Contraction& contraction, const Target& target, const RegisterTile& tile);
+  // For the whole contraction, the packing of the inputs in the bit set `packed` included.
+  double cycles(unsigned packed) const;
+  // Of adding all sums once more to what was stored, which every cut of the sum costs.
+  double store_cycles() const;
+
+ private:
+  bool moves(const Operand& a, Label l) const { return l >= 0 && a.access->strides[l] != 0; }
+  bool is_contiguous(const Operand& a, Label l) const { return a.access->strides[l] == 1; }
+  double vectors_of(std::int64_t length) const;
+  bool is_transposable(const Operand& a) const;
+  double turn_shuffles(const Operand& a) const;
+  std::int64_t block_length(const Operand& a) const;
+  double store_waste(const Operand& a) const;
+  double load_waste(const Operand& a) const;
+  double vector_load(const Operand& a, bool is_packed) const;
+  double step_shuffles(unsigned packed) const;
+  double count(const Operand& a) const;
+  double step_loads(double steps, unsigned packed) const;
+  double step_rows(unsigned packed) const;
+  double stores() const;
+  bool is_joined() const;
+  double joined_stores(double each) const;
+  double packing(unsigned packed) const;
+  double kinds_of_tiles() const;
+  double rows_of_sum(double sums) const;
+  double tiles() const;
+  double steps() const;
+  double step_cycles(double steps, unsigned packed) const;
+
+  const Problem& p_;
+  const RegisterTile& tile_;
+  Label innermost_;
+  bool vec_is_reduced_;
+  double lanes_, shuffles_;  // the latter of a transpose, per vector
+  // Of a tile, on average over the tails along each label: vectors along the vec label, elements
+  // along the others; and the pieces of the vec label.
+  double vectors_, unroll_, unroll2_, pieces_;
+};
 
 // Whether an operand's steps along `inner` and its unrolled positions are the same elements
 // shifted, as in a sliding window: a tile that unrolls both loads each once.
 bool is_window(const Access& access, Label unroll, Label inner);
 
 // Vector registers the tile holds at once.
-int registers_used(const Contraction& contraction, const Target& target, const RegisterTile& tile);
-
-// Positions of an operand: one per point of the labels it moves in. A copy has so many elements.
-double position_count(const Contraction& contraction, const Access& access);
-
-// Distinct elements an operand has: labels it does not move in do not count, and windows that
-// overlap have no more than lie between the first and the last.
-double element_count(const Contraction& contraction, const Access& access);
-
-// Bytes that must move at least: every input read once, the output written once (read too if beta
-// is not 0).
-double byte_count(const Contraction& contraction);
-
-// The least time the bytes and the multiply-adds take: the larger of both, in seconds.
-double predicted_seconds(const Contraction& contraction, const Target& target, double cycles);
+int registers_used(const Problem& problem, const RegisterTile& tile);
 
 }  // namespace einjit

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "cost/tile_cost.hpp"
+#include "cost/problem.hpp"
 #include "path/order.hpp"
 
 namespace einjit {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <ranges>
 
 #include "schedule/hints.hpp"
 
@@ -20,25 +21,35 @@ constexpr std::int64_t kRun = 32;          // elements read in a row where a blo
 constexpr std::int64_t kWholeRun = 128;    // contiguous labels up to this are not cut
 constexpr std::int64_t kLongRun = 1024;    // elements; longer rows gain nothing
 
-class Builder {
- public:
-  Builder(const Contraction& c, const Target& target, const RegisterTile& tile,
-          const LoopPlan& plan, double cycles)
-      : c_(c), target_(target), tile_(tile), plan_(plan), cycles_(cycles), length_(c.extents) {}
+}  // namespace
 
-  Schedule run() {
+class ScheduleBuilder::Builder {
+ public:
+  explicit Builder(const Problem& problem) : p_(problem), c_(p_.c), target_(p_.target) {}
+
+  void add_loops(const RegisterTile& tile, const LoopPlan& plan, double cycles,
+                 Schedule& schedule) {
+    schedule_ = &schedule;
+    schedule.outer.clear();
+    tile_ = tile;
+    plan_ = plan;
+    cycles_ = cycles;
+    length_ = c_.extents;
     tile_.packed ? add_blocked_loops() : add_plain_loops();
     if (cycles_ > kParallelCycles) make_some_parallel();
+  }
+
+  void finish(Schedule& schedule) {
+    schedule_ = &schedule;
     add_tile();
-    add_hints(schedule_, c_, target_, tile_);
-    return std::move(schedule_);
+    add_hints(schedule, p_, tile_);
   }
 
  private:
   // Large work that no rule has cut for threads yet: the outermost loop over an output label.
   void make_some_parallel() {
     LoopSpec* outermost = nullptr;
-    for (auto& item : schedule_.outer) {
+    for (auto& item : schedule_->outer) {
       auto* loop = std::get_if<LoopSpec>(&item);
       if (!loop) continue;
       if (loop->order == Order::parallel) return;
@@ -61,12 +72,12 @@ class Builder {
   // A loop of one piece is left out, unless other extents have more.
   void loop(Label l, std::int64_t step, Order order = Order::serial) {
     if (step >= length_[l] && (!c_.is_dynamic(l) || has_loop(l, step))) return;
-    schedule_.outer.emplace_back(LoopSpec{l, step, order});
+    schedule_->outer.emplace_back(LoopSpec{l, step, order});
     length_[l] = std::min(length_[l], step);
   }
 
   bool has_loop(Label l, std::int64_t step) const {
-    return std::ranges::any_of(schedule_.outer, [&](const auto& item) {
+    return std::ranges::any_of(schedule_->outer, [&](const auto& item) {
       const auto* loop = std::get_if<LoopSpec>(&item);
       return loop && loop->label == l && loop->step <= step;
     });
@@ -96,19 +107,19 @@ class Builder {
   }
 
   const Access& largest_input() const {
-    return *std::ranges::max_element(c_.in, {},
-                                     [&](const Access& a) { return element_count(c_, a); });
+    return *std::ranges::max_element(p_.in, {}, &Operand::elements)->access;
   }
 
-  std::vector<Label> plain_order() const {
-    std::vector<Label> labels;
-    for (Label l = 0; l < c_.label_count(); ++l)
-      if (!c_.is_reduced(l) && !is_in_tile(l)) labels.push_back(l);
-    std::vector<Label> inner;
+  void order_labels() {
+    std::vector<Label>& labels = order_;
+    labels.clear();
+    for (Label l : p_.kept)
+      if (!is_in_tile(l)) labels.push_back(l);
+    const auto outside = static_cast<std::ptrdiff_t>(labels.size());
     for (Label l : {tile_.vec, tile_.unroll, tile_.unroll2})
-      if (l >= 0 && !c_.is_reduced(l)) inner.push_back(l);
-    if (plan_.order == LoopOrder::unroll_outside) std::ranges::reverse(inner);
-    labels.insert(labels.end(), inner.begin(), inner.end());
+      if (l >= 0 && !c_.is_reduced(l)) labels.push_back(l);
+    if (plan_.order == LoopOrder::unroll_outside)
+      std::reverse(labels.begin() + outside, labels.end());
     if (plan_.order == LoopOrder::by_output)
       std::ranges::sort(labels);  // canonical: by output stride
     const bool by_strides =
@@ -118,27 +129,25 @@ class Builder {
       std::ranges::stable_sort(labels, std::greater{},
                                [&](Label l) { return std::abs(a.strides[l]); });
     }
-    return labels;
   }
 
   void add_plain_loops() {
-    std::vector<Label> order = plain_order();
+    order_labels();
     bool chunked = false;
-    if (plan_.order == LoopOrder::by_lines) chunked = add_lines(order);
-    for (Label l : order)
+    if (plan_.order == LoopOrder::by_lines) chunked = add_lines();
+    for (Label l : order_)
       if (!chunked) chunked = chunk(l, tile_step(l));
     add_sum_blocks();
-    for (Label l : order) loop(l, tile_step(l));
+    for (Label l : order_) loop(l, tile_step(l));
   }
 
   // Cuts the output's contiguous label into a few lines and moves it innermost: they are written
   // one after the other. True if it has become parallel.
-  bool add_lines(std::vector<Label>& order) {
-    const auto row = std::ranges::find_if(order, [&](Label l) { return c_.out.strides[l] == 1; });
-    if (row == order.end()) return false;
+  bool add_lines() {
+    const auto row = std::ranges::find_if(order_, [&](Label l) { return c_.out.strides[l] == 1; });
+    if (row == order_.end()) return false;
     const Label label = *row;
-    order.erase(row);
-    order.push_back(label);
+    std::rotate(row, row + 1, order_.end());
     const std::int64_t unit = tile_step(label);
     const std::int64_t step = (kLinesWritten * line_items() + unit - 1) / unit * unit;
     if (step >= c_.extents[label]) return false;
@@ -150,13 +159,11 @@ class Builder {
   // A sum over rows far apart touches a page a row: a few rows at a time, all along the vec label.
   void add_sum_blocks() {
     if (tile_.vec < 0 || c_.is_reduced(tile_.vec)) return;
-    constexpr std::int64_t kPage = 4096;
-    for (const Access& a : c_.in) {
-      const bool is_read_once = element_count(c_, a) * 4 > c_.point_count();
-      if (!is_read_once || a.strides[tile_.vec] != 1) continue;
-      for (Label l = 0; l < c_.label_count(); ++l)
-        if (c_.is_reduced(l) && std::abs(a.strides[l]) * size_of(c_.dtype) >= kPage)
-          loop(l, kSumBlock);
+    for (const Operand& a : p_.in) {
+      const bool is_read_once = a.elements * 4 > p_.points;
+      if (!is_read_once || a.access->strides[tile_.vec] != 1) continue;
+      for (Label l : p_.reduced)
+        if (std::abs(a.access->strides[l]) * p_.item >= kPage) loop(l, kSumBlock);
     }
   }
 
@@ -172,19 +179,18 @@ class Builder {
   // A block of a side: about `most` elements. One tile first, then enough of the labels that are
   // contiguous in the output or the operand for rows to be long, then the tile's label, then
   // the others by rising output stride.
-  std::vector<LoopSpec> block(Side side, Label first, int operand, std::int64_t most) const {
-    std::vector<Label> labels;
-    if (first >= 0) labels.push_back(first);
-    for (Label l = c_.label_count() - 1; l >= 0; --l)
-      if (!c_.is_reduced(l) && side_of(l) == side && l != first) labels.push_back(l);
-    std::vector<LoopSpec> loops;
-    for (Label l : labels) loops.push_back({l, std::min(tile_step(l), c_.extents[l])});
+  void block(Side side, Label first, int operand, std::int64_t most,
+             std::vector<LoopSpec>& loops) const {
+    loops.clear();
+    auto add = [&](Label l) { loops.push_back({l, std::min(tile_step(l), c_.extents[l])}); };
+    if (first >= 0) add(first);
+    for (Label l : p_.kept | std::views::reverse)
+      if (side_of(l) == side && l != first) add(l);
     if (plan_.rows == LongRows::operand) grow_run(loops, c_.in[operand], most);
     for (LoopSpec& l : loops)
       if (c_.out.strides[l.label] == 1) grow(loops, l, run_target(l.label), most);
     if (plan_.rows == LongRows::output) grow_run(loops, c_.in[operand], most);
     for (LoopSpec& l : loops) grow(loops, l, c_.extents[l.label], most);
-    return loops;
   }
 
   std::int64_t run_target(Label l) const {
@@ -223,10 +229,9 @@ class Builder {
   }
 
   // The sum's block: a line of every label that is contiguous in an input, then whole inner labels.
-  std::vector<LoopSpec> sum_block(std::int64_t most) const {
-    std::vector<LoopSpec> loops;
-    for (Label l = c_.label_count() - 1; l >= 0; --l)
-      if (c_.is_reduced(l)) loops.push_back({l, 1});
+  void sum_block(std::int64_t most, std::vector<LoopSpec>& loops) const {
+    loops.clear();
+    for (Label l : p_.reduced | std::views::reverse) loops.push_back({l, 1});
     for (LoopSpec& l : loops)
       for (const Access& a : c_.in)
         if (a.strides[l.label] == 1) grow(loops, l, target_.line_bytes / size_of(c_.dtype), most);
@@ -235,11 +240,10 @@ class Builder {
     const std::int64_t lanes = target_.lanes(c_.dtype);
     for (LoopSpec& l : loops)
       if (l.step > lanes && l.step < c_.extents[l.label]) l.step = l.step / lanes * lanes;
-    return loops;
   }
 
   // The outermost loop may be cut finer to make pieces enough for threads.
-  void add_loops(const std::vector<LoopSpec>& loops, Order outermost = Order::serial) {
+  void add_block(const std::vector<LoopSpec>& loops, Order outermost = Order::serial) {
     for (std::size_t l = loops.size(); l-- > 0;) {
       const Order order = l + 1 == loops.size() ? outermost : Order::serial;
       std::int64_t step = loops[l].step;
@@ -260,7 +264,7 @@ class Builder {
   }
   bool is_packed(int operand) const { return tile_.packed >> operand & 1; }
   void pack(int operand, bool is_ahead) {
-    if (is_packed(operand)) schedule_.outer.emplace_back(PackSpec{operand, is_ahead});
+    if (is_packed(operand)) schedule_->outer.emplace_back(PackSpec{operand, is_ahead});
   }
 
   // Steps of the sum in a panel.
@@ -278,12 +282,12 @@ class Builder {
     const std::int64_t item = size_of(c_.dtype);
     const bool vec_outer = plan_.order != LoopOrder::unroll_outside;
     const int vec = vec_operand(), unroll = 1 - vec;
-    const std::vector<LoopSpec> sum = sum_block(sum_length());
+    sum_block(sum_length(), sum_);
     std::int64_t depth = 1;
-    for (const LoopSpec& l : sum) depth *= l.step;
+    for (const LoopSpec& l : sum_) depth *= l.step;
     const int outer_operand = vec_outer ? vec : unroll, inner_operand = 1 - outer_operand;
     const bool inner_is_ahead =
-        plan_.is_ahead && is_packed(inner_operand) && is_large(c_.in[inner_operand]);
+        plan_.is_ahead && is_packed(inner_operand) && is_large(p_.in[inner_operand]);
     const bool outer_is_ahead = plan_.is_ahead && !inner_is_ahead && is_packed(outer_operand);
     // What is asked for ahead lies in L2 beside what was copied.
     const std::int64_t ahead_cache = target_.l2_bytes / 3;
@@ -291,28 +295,28 @@ class Builder {
     const std::int64_t inner = std::max<std::int64_t>(inner_cache / (depth * item), 1);
     // The outer side's block is used once by the whole inner side: if that is small, it need not be
     // large.
-    const double inner_bytes = element_count(c_, c_.in[inner_operand]) * static_cast<double>(item);
+    const double inner_bytes = p_.in[inner_operand].elements * static_cast<double>(item);
     const std::int64_t cache = outer_is_ahead ? ahead_cache
                                : inner_bytes < static_cast<double>(target_.l2_bytes) / 4
                                    ? target_.l2_bytes
                                    : target_.l3_bytes / 4;
     const std::int64_t outer = std::max<std::int64_t>(cache / (depth * item), 1);
-    const auto vec_block = block(Side::vec, tile_.vec, vec, vec_outer ? outer : inner);
-    const auto unroll_block = block(Side::unroll, tile_.unroll, unroll, vec_outer ? inner : outer);
-    const auto& outside = vec_outer ? vec_block : unroll_block;
-    const auto& inside = vec_outer ? unroll_block : vec_block;
+    block(Side::vec, tile_.vec, vec, vec_outer ? outer : inner, vec_block_);
+    block(Side::unroll, tile_.unroll, unroll, vec_outer ? inner : outer, unroll_block_);
+    const auto& outside = vec_outer ? vec_block_ : unroll_block_;
+    const auto& inside = vec_outer ? unroll_block_ : vec_block_;
     const Order pieces =
         cycles_ > kParallelCycles && !outer_is_ahead ? Order::parallel : Order::serial;
     bool is_parallel = false;
-    for (Label l = 0; l < c_.label_count(); ++l)
-      if (!c_.is_reduced(l) && side_of(l) == Side::both) {
+    for (Label l : p_.kept)
+      if (side_of(l) == Side::both) {
         if (!is_parallel) is_parallel = chunk(l, 1);
         loop(l, 1);
       }
-    add_loops(outside);
-    add_loops(sum);
+    add_block(outside);
+    add_block(sum_);
     pack(outer_operand, outer_is_ahead);
-    add_loops(inside, is_parallel ? Order::serial : pieces);
+    add_block(inside, is_parallel ? Order::serial : pieces);
     pack(inner_operand, inner_is_ahead);
     add_tile_loops(outside);
     add_tile_loops(inside);
@@ -320,9 +324,8 @@ class Builder {
 
   std::int64_t line_items() const { return target_.line_bytes / size_of(c_.dtype); }
 
-  bool is_large(const Access& a) const {
-    return element_count(c_, a) * static_cast<double>(size_of(c_.dtype)) >=
-           static_cast<double>(target_.l2_bytes) * 2;
+  bool is_large(const Operand& a) const {
+    return a.elements * static_cast<double>(p_.item) >= static_cast<double>(target_.l2_bytes) * 2;
   }
 
   // Long sums of few accumulators are added up in blocks.
@@ -332,36 +335,38 @@ class Builder {
   }
 
   void add_tile() {
+    schedule_->tile.clear();
     auto add = [&](Label l, std::int64_t length) {
-      if (l >= 0) schedule_.tile.push_back({l, l == tile_.vec ? Role::vec : Role::unroll, length});
+      if (l >= 0) schedule_->tile.push_back({l, l == tile_.vec ? Role::vec : Role::unroll, length});
     };
     add(tile_.vec, tile_.vec_length);
     add(tile_.unroll, tile_.unroll_length);
     add(tile_.unroll2, tile_.unroll2_length);
     for (Label l = 0; l < c_.label_count(); ++l)
       if (c_.is_reduced(l) && l != tile_.vec && l != tile_.inner)
-        schedule_.tile.push_back({l, Role::reduce});
-    if (tile_.inner >= 0) schedule_.tile.push_back({tile_.inner, Role::reduce});
-    for (TileVar& var : schedule_.tile)
+        schedule_->tile.push_back({l, Role::reduce});
+    if (tile_.inner >= 0) schedule_->tile.push_back({tile_.inner, Role::reduce});
+    for (TileVar& var : schedule_->tile)
       if (var.role == Role::vec && c_.is_reduced(var.label)) var.merge = merge_of(var);
-    if (!schedule_.tile.empty() && schedule_.tile.back().role == Role::reduce) {
-      schedule_.tile.back().factor = tile_.steps;
-      schedule_.tile.back().chains = tile_.chains;
+    if (!schedule_->tile.empty() && schedule_->tile.back().role == Role::reduce) {
+      schedule_->tile.back().factor = tile_.steps;
+      schedule_->tile.back().chains = tile_.chains;
       if (tile_.vec < 0 || !c_.is_reduced(tile_.vec))
-        schedule_.tile.back().merge = merge_of(schedule_.tile.back());
+        schedule_->tile.back().merge = merge_of(schedule_->tile.back());
     }
   }
 
+  const Problem& p_;
   const Contraction& c_;
   const Target& target_;
   RegisterTile tile_;
   LoopPlan plan_;
   double cycles_;
   std::vector<std::int64_t> length_;  // of each label's pieces so far
-  Schedule schedule_;
+  std::vector<Label> order_;
+  std::vector<LoopSpec> sum_, vec_block_, unroll_block_;  // innermost first
+  Schedule* schedule_ = nullptr;
 };
-
-}  // namespace
 
 double idle_part(std::int64_t extent, std::int64_t step) {
   double idle = 0;
@@ -374,9 +379,16 @@ double idle_part(std::int64_t extent, std::int64_t step) {
   return idle / 2;
 }
 
-Schedule build_schedule(const Contraction& contraction, const Target& target,
-                        const RegisterTile& tile, const LoopPlan& plan, double cycles) {
-  return Builder(contraction, target, tile, plan, cycles).run();
+ScheduleBuilder::ScheduleBuilder(const Problem& problem)
+    : builder_(std::make_unique<Builder>(problem)) {}
+
+ScheduleBuilder::~ScheduleBuilder() = default;
+
+void ScheduleBuilder::add_loops(const RegisterTile& tile, const LoopPlan& plan, double cycles,
+                                Schedule& schedule) {
+  builder_->add_loops(tile, plan, cycles, schedule);
 }
+
+void ScheduleBuilder::finish(Schedule& schedule) { builder_->finish(schedule); }
 
 }  // namespace einjit

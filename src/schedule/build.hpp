@@ -1,8 +1,9 @@
 // From a register tile to a whole schedule: loop order, blocks, packing, hints.
 #pragma once
 
+#include <memory>
+
 #include "cost/tile_cost.hpp"
-#include "einjit/target.hpp"
 #include "schedule/schedule.hpp"
 
 namespace einjit {
@@ -33,8 +34,22 @@ inline constexpr double kParallelCycles = 400e3;
 // What a parallel loop's pieces leave idle on two and four threads, on average, against the work.
 double idle_part(std::int64_t extent, std::int64_t step);
 
-// `cycles`: predicted for all, decides whether the work is cut into parallel pieces.
-Schedule build_schedule(const Contraction& contraction, const Target& target,
-                        const RegisterTile& tile, const LoopPlan& plan, double cycles);
+// Builds the schedules of a problem, one after the other, and forgets none of the memory that
+// takes.
+class ScheduleBuilder {
+ public:
+  explicit ScheduleBuilder(const Problem& problem);
+  ~ScheduleBuilder();
+
+  // Makes `schedule.outer`. `cycles`: predicted for all, decides whether the work is cut into
+  // parallel pieces.
+  void add_loops(const RegisterTile& tile, const LoopPlan& plan, double cycles, Schedule& schedule);
+  // The tile and the hints, for the loops just added.
+  void finish(Schedule& schedule);
+
+ private:
+  class Builder;
+  std::unique_ptr<Builder> builder_;
+};
 
 }  // namespace einjit

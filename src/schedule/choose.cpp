@@ -18,21 +18,21 @@ constexpr double kFarBehind = 1.6;
 constexpr double kCopyCycles = 250;   // to call a copy into a panel, and the tiles that read it
 constexpr double kPieceCycles = 500;  // to start a parallel piece, and to order its stores
 
-bool copies_from_memory(const Contraction& c, const Target& target, const RegisterTile& tile) {
-  for (std::size_t k = 0; k < c.in.size(); ++k)
-    if (tile.packed >> k & 1 && element_count(c, c.in[k]) * static_cast<double>(size_of(c.dtype)) >
-                                    2 * static_cast<double>(target.l2_bytes))
+bool copies_from_memory(const Problem& p, const RegisterTile& tile) {
+  for (std::size_t k = 0; k < p.in.size(); ++k)
+    if (tile.packed >> k & 1 &&
+        p.in[k].elements * static_cast<double>(p.item) > 2 * static_cast<double>(p.target.l2_bytes))
       return true;
   return false;
 }
 
 // Plans worth a look: with panels, which side is outside and how much of the sum they hold;
 // without, all orders, but a contraction that fits L1 does not care.
-std::vector<LoopPlan> plans_for(const Contraction& c, const Target& target,
-                                const RegisterTile& tile) {
+std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile) {
+  const Contraction& c = p.c;
   std::vector<LoopPlan> plans;
   if (tile.packed) {
-    const bool is_ahead = c.dynamic.empty() && copies_from_memory(c, target, tile);
+    const bool is_ahead = c.dynamic.empty() && copies_from_memory(p, tile);
     for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside})
       for (SumCut cut : {SumCut::fits_l1, SumCut::twice_l1, SumCut::whole}) {
         plans.push_back({order, cut});
@@ -42,7 +42,7 @@ std::vector<LoopPlan> plans_for(const Contraction& c, const Target& target,
       }
     return plans;
   }
-  if (byte_count(c) < static_cast<double>(target.l1_bytes)) {
+  if (p.bytes < static_cast<double>(p.target.l1_bytes)) {
     const bool is_reused = tile.unroll >= 0 && std::ranges::any_of(c.in, [&](const Access& a) {
                              return a.strides[tile.unroll] == 0;
                            });
@@ -105,29 +105,38 @@ double copy_cycles(const Contraction& c, const Schedule& schedule) {
   return copies * kCopyCycles;
 }
 
-// Tiles of `tiled` with all their plans, by falling promise of the tile, as schedules of `c`, which
-// `as_schedule_of_c(schedule)` makes of them where it can; `keep(schedule, tile, cycles)` says
-// beyond how many cycles nothing is of interest any more. A tile whose first plans are far behind
-// is not looked at further.
+// Tiles of `tiled` with all their plans, by falling promise of the tile, as schedules of `p.c`,
+// which `as_schedule_of_c(schedule)` makes of them where it can; `keep(schedule, tile, cycles)`
+// says beyond how many cycles nothing is of interest any more. A tile whose first plans are far
+// behind is not looked at further. Of plans that mean the same loops one is looked at.
 template <class AsScheduleOfC, class Keep>
-void for_each_candidate(const Contraction& c, const Contraction& tiled, const Target& target,
+void for_each_candidate(const Problem& p, const Problem& tiled,
                         const AsScheduleOfC& as_schedule_of_c, const Keep& keep) {
   double limit = HUGE_VAL;  // cycles
-  for (const RatedTile& rated : register_tiles(tiled, target)) {
+  ScheduleBuilder builder(tiled);
+  std::vector<Schedule> seen;  // the tile's, then memory for the next ones
+  for (const RatedTile& rated : register_tiles(tiled)) {
     if (rated.cycles > limit) break;  // sorted: no later one can win
-    const double stores = store_cycles(tiled, target, rated.tile);
+    const double stores = TileCost(tiled, rated.tile).store_cycles();
     double least = HUGE_VAL;
-    std::size_t tried = 0;
-    for (const LoopPlan& plan : plans_for(tiled, target, rated.tile)) {
+    std::size_t tried = 0, count = 0;
+    for (const LoopPlan& plan : plans_for(tiled, rated.tile)) {
       if (tried++ >= kFirstPlans && least > limit * kFarBehind) break;
-      std::optional<Schedule> schedule =
-          as_schedule_of_c(build_schedule(tiled, target, rated.tile, plan, rated.cycles));
+      if (count == seen.size()) seen.emplace_back();
+      Schedule& next = seen[count];
+      builder.add_loops(rated.tile, plan, rated.cycles, next);
+      if (std::any_of(seen.begin(), seen.begin() + static_cast<std::ptrdiff_t>(count),
+                      [&](const Schedule& s) { return s.outer == next.outer; }))
+        continue;
+      ++count;
+      builder.finish(next);
+      const Schedule* schedule = as_schedule_of_c(next);
       if (!schedule) continue;
-      double cycles = schedule_cycles(c, *schedule, target, rated.cycles) +
-                      (sum_pieces(c, *schedule) - 1) * stores + copy_cycles(c, *schedule);
-      if (rated.cycles > kParallelCycles) cycles += parallel_cycles(c, *schedule, cycles);
+      double cycles = schedule_cycles(p, *schedule, rated.cycles) +
+                      (sum_pieces(p.c, *schedule) - 1) * stores + copy_cycles(p.c, *schedule);
+      if (rated.cycles > kParallelCycles) cycles += parallel_cycles(p.c, *schedule, cycles);
       least = std::min(least, cycles);
-      if (cycles < limit) limit = keep(std::move(*schedule), rated.tile, cycles);
+      if (cycles < limit) limit = keep(*schedule, rated.tile, cycles);
     }
   }
 }
@@ -161,41 +170,44 @@ std::optional<Product> product_of(const Contraction& c, int a, int b) {
   return product;
 }
 
-// The schedule in terms of the three inputs; nothing if the product is not packed.
-std::optional<Schedule> with_product(Schedule schedule, const Product& product) {
+// Puts the schedule in terms of the three inputs; false if the product is not packed.
+bool put_product(Schedule& schedule, const Product& product) {
   bool is_packed = false;
   for (auto& item : schedule.outer)
     if (auto* pack = std::get_if<PackSpec>(&item)) {
       if (pack->operand == 0) {
         pack->operand = product.other;
       } else {
-        if (pack->is_ahead) return std::nullopt;
+        if (pack->is_ahead) return false;
         *pack = {product.a, false, product.b};
         is_packed = true;
       }
     }
   for (AheadSpec& ahead : schedule.ahead) ahead.operand = product.other;
-  return is_packed ? std::optional(std::move(schedule)) : std::nullopt;
+  return is_packed;
 }
 
 // All candidates; of three inputs two may be multiplied while they are packed.
 template <class Keep>
 void for_each_schedule(const Contraction& c, const Target& target, const Keep& keep) {
   double limit = HUGE_VAL;
-  auto keep_if_better = [&](Schedule schedule, const RegisterTile& tile, double cycles) {
-    return cycles < limit ? limit = keep(std::move(schedule), tile, cycles) : limit;
+  auto keep_if_better = [&](const Schedule& schedule, const RegisterTile& tile, double cycles) {
+    return cycles < limit ? limit = keep(schedule, tile, cycles) : limit;
   };
+  const Problem p(c, target);
   for_each_candidate(
-      c, c, target, [](Schedule schedule) { return std::optional(std::move(schedule)); },
-      keep_if_better);
+      p, p, [](const Schedule& schedule) { return &schedule; }, keep_if_better);
   if (c.in.size() != 3 || c.sum_is_empty() || c.point_count() == 0) return;
   for (auto [a, b] : {std::pair{0, 1}, {0, 2}, {1, 2}}) {
     const std::optional<Product> product = product_of(c, a, b);
     if (!product) continue;
-    for_each_candidate(
-        c, product->contraction, target,
-        [&](Schedule schedule) { return with_product(std::move(schedule), *product); },
-        keep_if_better);
+    const Problem tiled(product->contraction, target);
+    Schedule of_three;
+    auto with_product = [&](const Schedule& schedule) -> const Schedule* {
+      of_three = schedule;
+      return put_product(of_three, *product) ? &of_three : nullptr;
+    };
+    for_each_candidate(p, tiled, with_product, keep_if_better);
   }
 }
 
@@ -208,24 +220,26 @@ double seconds_of(const Contraction& c, const Target& target, double cycles) {
 Choice choose_schedule(const Contraction& c, const Target& target) {
   Choice best;
   double least = HUGE_VAL;
-  for_each_schedule(c, target, [&](Schedule schedule, const RegisterTile& tile, double cycles) {
-    best = {std::move(schedule), tile, 0};
-    return least = cycles;
-  });
+  for_each_schedule(c, target,
+                    [&](const Schedule& schedule, const RegisterTile& tile, double cycles) {
+                      best = {schedule, tile, 0};
+                      return least = cycles;
+                    });
   best.seconds = seconds_of(c, target, least);
   return best;
 }
 
 std::vector<Choice> best_schedules(const Contraction& c, const Target& target, std::size_t most) {
   std::vector<Choice> best;  // `seconds` holds cycles at first
-  for_each_schedule(c, target, [&](Schedule schedule, const RegisterTile& tile, double cycles) {
-    if (std::ranges::find(best, schedule, &Choice::schedule) == best.end()) {
-      best.insert(std::ranges::upper_bound(best, cycles, {}, &Choice::seconds),
-                  {std::move(schedule), tile, cycles});
-      if (best.size() > most) best.pop_back();
-    }
-    return best.size() < most ? HUGE_VAL : best.back().seconds;
-  });
+  for_each_schedule(c, target,
+                    [&](const Schedule& schedule, const RegisterTile& tile, double cycles) {
+                      if (std::ranges::find(best, schedule, &Choice::schedule) == best.end()) {
+                        best.insert(std::ranges::upper_bound(best, cycles, {}, &Choice::seconds),
+                                    {schedule, tile, cycles});
+                        if (best.size() > most) best.pop_back();
+                      }
+                      return best.size() < most ? HUGE_VAL : best.back().seconds;
+                    });
   for (Choice& choice : best) choice.seconds = seconds_of(c, target, choice.seconds);
   return best;
 }

@@ -22,14 +22,22 @@ constexpr std::int64_t kLinesFollowed = 12;
 
 class Hints {
  public:
-  Hints(Schedule& schedule, const Contraction& c, const Target& target, const RegisterTile& tile)
-      : schedule_(schedule), c_(c), target_(target), tile_(tile), length_(c.extents) {
+  Hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile)
+      : schedule_(schedule),
+        p_(problem),
+        c_(p_.c),
+        target_(p_.target),
+        tile_(tile),
+        length_(c_.extents) {
     for (const auto& item : schedule.outer)
       if (const auto* loop = std::get_if<LoopSpec>(&item))
         length_[loop->label] = std::min(length_[loop->label], loop->step);
   }
 
   void run() {
+    schedule_.store = Store::cached;
+    schedule_.prefetch = Prefetch::none;
+    schedule_.ahead.clear();
     choose_stores();
     ask_ahead();
   }
@@ -38,7 +46,7 @@ class Hints {
   // Outputs written once and larger than the caches go past them; those that tiles come back to are
   // asked for ahead.
   void choose_stores() {
-    const double out_bytes = element_count(c_, c_.out) * static_cast<double>(size_of(c_.dtype));
+    const double out_bytes = p_.out.elements * static_cast<double>(p_.item);
     if (out_bytes > static_cast<double>(target_.l2_bytes) * kStreamCaches) {
       schedule_.store = Store::streaming;
       if (check(schedule_, c_)) return;
@@ -72,7 +80,7 @@ class Hints {
     for (std::size_t k = 0; k < c_.in.size(); ++k) {
       const Access& a = c_.in[k];
       const bool in_vectors = tile_.vec >= 0 && a.strides[tile_.vec] != 0;
-      if (is_packed(k) || !in_vectors || !streams_once(a)) continue;
+      if (is_packed(k) || !in_vectors || !streams_once(p_.in[k])) continue;
       if (const auto rows = next_rows(a)) {
         schedule_.ahead.push_back({static_cast<int>(k), rows->label, rows->distance});
         continue;
@@ -145,7 +153,7 @@ class Hints {
         if (!is_elsewhere(a, loop->label) || tile_step(loop->label) > 1 ||
             length[loop->label] > 1 || all * kBoxesInL2 > static_cast<double>(target_.l2_bytes))
           continue;
-        const bool is_far = byte_count(c_) * 2 > static_cast<double>(target_.l3_bytes);
+        const bool is_far = p_.bytes * 2 > static_cast<double>(target_.l3_bytes);
         const auto steps = static_cast<std::int64_t>(std::ceil(2 * least / bytes(a)));
         if (bytes(a) >= least)
           found = {loop->label, loop->step * (is_far ? steps : 1)};
@@ -222,10 +230,11 @@ class Hints {
   }
 
   // Larger than the caches, and loops come back to it hardly ever.
-  bool streams_once(const Access& a) const {
-    if (element_count(c_, a) * static_cast<double>(size_of(c_.dtype)) <
+  bool streams_once(const Operand& operand) const {
+    if (operand.elements * static_cast<double>(p_.item) <
         static_cast<double>(target_.l2_bytes) * kStreamCaches)
       return false;
+    const Access& a = *operand.access;
     const auto l2_bytes = static_cast<double>(target_.l2_bytes);
     std::vector<std::int64_t> length = c_.extents;
     std::int64_t times = 1;
@@ -241,6 +250,7 @@ class Hints {
   }
 
   Schedule& schedule_;
+  const Problem& p_;
   const Contraction& c_;
   const Target& target_;
   const RegisterTile& tile_;
@@ -249,9 +259,8 @@ class Hints {
 
 }  // namespace
 
-void add_hints(Schedule& schedule, const Contraction& contraction, const Target& target,
-               const RegisterTile& tile) {
-  Hints(schedule, contraction, target, tile).run();
+void add_hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile) {
+  Hints(schedule, problem, tile).run();
 }
 
 }  // namespace einjit

@@ -7,7 +7,6 @@
 namespace einjit {
 
 // For a schedule whose loops and tile are complete.
-void add_hints(Schedule& schedule, const Contraction& contraction, const Target& target,
-               const RegisterTile& tile);
+void add_hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile);
 
 }  // namespace einjit

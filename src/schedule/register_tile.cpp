@@ -1,10 +1,9 @@
 #include "schedule/register_tile.hpp"
 
 #include <algorithm>
-#include <map>
-#include <tuple>
+#include <ranges>
+#include <utility>
 
-#include "cost/tile_cost.hpp"
 #include "schedule/streams.hpp"
 
 namespace einjit {
@@ -33,51 +32,75 @@ std::int64_t even(std::int64_t extent, std::int64_t most) {
 
 class Enumerator {
  public:
-  Enumerator(const Contraction& c, const Target& target)
-      : c_(c), target_(target), lanes_(target.lanes(c.dtype)) {
-    for (Label l = 0; l < c.label_count(); ++l) (c.is_reduced(l) ? reduced_ : kept_).push_back(l);
-    is_read_once_ = std::ranges::any_of(
-        c.in, [&](const Access& a) { return element_count(c, a) * 2 > c.point_count(); });
+  explicit Enumerator(const Problem& problem)
+      : p_(problem), c_(p_.c), target_(p_.target), lanes_(p_.lanes) {
+    is_read_once_ =
+        std::ranges::any_of(p_.in, [&](const Operand& a) { return a.elements * 2 > p_.points; });
+    // A copy pays if what is copied is read again and again.
+    for (std::size_t k = 0; k < std::min<std::size_t>(p_.in.size(), 2); ++k)
+      if (p_.in[k].positions * kLeastReuse <= p_.points) worth_packing_ |= 1u << k;
+    best_.reserve(64);
   }
 
   std::vector<RatedTile> run() {
     consider_chains({});
-    for (Label vec : kept_)
+    for (Label vec : p_.kept)
       if (is_worth_vectors(vec)) enumerate_over_output(vec);
-    for (Label vec : reduced_)
+    for (Label vec : p_.reduced)
       if (c_.extents[vec] > 0 && !c_.is_dynamic(vec)) enumerate_over_sum(vec);
+    std::ranges::sort(best_, {}, [](const Best& b) { return std::pair(b.rated.cycles, b.kind); });
     std::vector<RatedTile> tiles;
-    for (const auto& [labels, rated] : best_) tiles.push_back(rated);
-    std::ranges::sort(tiles, {}, &RatedTile::cycles);
-    if (tiles.size() > kMostTiles) tiles.resize(kMostTiles);
+    tiles.reserve(kMostTiles);
+    for (const Best& best : best_)
+      if (tiles.size() < kMostTiles) tiles.push_back(best.rated);
     return tiles;
   }
 
  private:
-  void consider(RegisterTile tile) {
-    if (registers_used(c_, target_, tile) > target_.vector_registers) return;
-    if (c_.is_dynamic(tile.inner >= 0 || reduced_.empty() ? tile.inner : reduced_.back()) &&
-        tile.steps > 1)
-      return;
-    const std::int64_t sums = (tile.vec_length + lanes_ - 1) / lanes_ * tile.unroll_length;
-    if (tile.steps > 1 && sums * tile.steps > kMostUnrolled) return;
+  void consider(const RegisterTile& tile) {
+    if (registers_used(p_, tile) > target_.vector_registers) return;
+    if (tile.steps > 1 && !may_unroll_sum(tile)) return;
     const bool packs = can_pack(tile);
-    const unsigned unroll_bit = packs && c_.in[0].strides[tile.vec] != 0 ? 2 : 1;
-    for (unsigned mask = 0; mask < (packs ? 4u : 1u); ++mask) {
-      if (tile.unroll < 0 && (mask & unroll_bit)) continue;
-      if (!is_worth_packing(mask)) continue;
-      RegisterTile packed = tile;
-      packed.packed = mask;
-      // Panels are whole vectors wide, or end with half of one: one kind of code for odd lengths.
-      const bool packs_vec = (mask & ~unroll_bit) != 0;
-      if (packs_vec && tile.vec_length > lanes_ && tile.vec_length % (lanes_ / 2) != 0)
-        packed.vec_length = (tile.vec_length + lanes_ - 1) / lanes_ * lanes_;
-      const double cycles = tile_cycles(c_, target_, packed);
-      const auto [it, added] = best_.try_emplace(
-          {tile.vec, tile.unroll, tile.unroll2, mask, tile.vec_length <= lanes_, thrashes(packed)},
-          packed, cycles);
-      if (!added && cycles < it->second.cycles) it->second = {packed, cycles};
-    }
+    const unsigned vec_bit = packs && c_.in[0].strides[tile.vec] == 0 ? 2 : 1;
+    const unsigned may_pack = packs ? worth_packing_ & (tile.unroll < 0 ? vec_bit : 3u) : 0u;
+    const TileCost cost(p_, tile);
+    rate(tile, cost, 0);
+    if (may_pack & (vec_bit ^ 3)) rate(tile, cost, vec_bit ^ 3);
+    if (!(may_pack & vec_bit)) return;
+    // Panels are whole vectors wide, or end with half of one: one kind of code for odd lengths.
+    RegisterTile even = tile;
+    if (tile.vec_length > lanes_ && tile.vec_length % (lanes_ / 2) != 0)
+      even.vec_length = (tile.vec_length + lanes_ - 1) / lanes_ * lanes_;
+    const TileCost even_cost(p_, even);
+    rate(even, even_cost, vec_bit);
+    if (may_pack == 3) rate(even, even_cost, 3);
+  }
+
+  bool may_unroll_sum(const RegisterTile& tile) const {
+    if (c_.is_dynamic(tile.inner >= 0 || p_.reduced.empty() ? tile.inner : p_.reduced.back()))
+      return false;
+    const std::int64_t sums = (tile.vec_length + lanes_ - 1) / lanes_ * tile.unroll_length;
+    return sums * tile.steps <= kMostUnrolled;
+  }
+
+  // Keeps the tile if it is the best of its kind.
+  void rate(RegisterTile tile, const TileCost& cost, unsigned packed) {
+    tile.packed = packed;
+    const double cycles = cost.cycles(packed);
+    const std::uint64_t kind = kind_of(tile);
+    const auto found = std::ranges::find(best_ | std::views::reverse, kind, &Best::kind);
+    if (found == best_.rend())
+      best_.push_back({kind, {tile, cycles}});
+    else if (cycles < found->rated.cycles)
+      found->rated = {tile, cycles};
+  }
+
+  // Of each kind one tile is kept: per vec label, unroll labels, packed operands, and for tiles of
+  // one vector: their blocks can be smaller; and by whether rows fight for a set.
+  std::uint64_t kind_of(const RegisterTile& tile) const {
+    auto number = [](Label l) { return static_cast<std::uint64_t>(l + 1); };
+    return number(tile.vec) << 48 | number(tile.unroll) << 32 | number(tile.unroll2) << 16 |
+           tile.packed << 2 | (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
   }
 
   // Whether the unrolled rows that are read where they are fall into one set of L1, too many for
@@ -93,7 +116,7 @@ class Enumerator {
 
   // Rows of a sliding window that unrolled positions share: the steps between them go innermost.
   void consider_windows(RegisterTile tile) {
-    for (Label inner : reduced_) {
+    for (Label inner : p_.reduced) {
       const std::int64_t length = c_.extents[inner];
       const bool is_shared = std::ranges::any_of(
           c_.in, [&](const Access& a) { return is_window(a, tile.unroll, inner); });
@@ -107,9 +130,9 @@ class Enumerator {
   // Chains and unrolled steps for a tile of few accumulators.
   void consider_chains(RegisterTile tile) {
     consider(tile);
-    if (reduced_.empty() || (tile.vec >= 0 && c_.is_reduced(tile.vec))) return;
+    if (p_.reduced.empty() || (tile.vec >= 0 && c_.is_reduced(tile.vec))) return;
     consider_windows(tile);
-    const std::int64_t length = c_.extents[reduced_.back()];
+    const std::int64_t length = c_.extents[p_.reduced.back()];
     for (int chains : {2, 4, 8})
       if (length >= 2 * chains) {
         tile.steps = tile.chains = chains;
@@ -124,7 +147,8 @@ class Enumerator {
       }
     // Blocks to transpose along the sum.
     const bool has_blocks = std::ranges::any_of(c_.in, [&](const Access& a) {
-      return tile.vec >= 0 && a.strides[tile.vec] != 0 && std::abs(a.strides[reduced_.back()]) == 1;
+      return tile.vec >= 0 && a.strides[tile.vec] != 0 &&
+             std::abs(a.strides[p_.reduced.back()]) == 1;
     });
     tile.chains = 1;
     tile.steps = lanes_;
@@ -138,7 +162,7 @@ class Enumerator {
       return a.strides[l] == 1 && c_.extents[l] * 4 >= lanes_;
     };
     auto has_better = [&](const Access& a) {
-      return std::ranges::any_of(kept_, [&](Label l) { return is_contiguous(a, l); });
+      return std::ranges::any_of(p_.kept, [&](Label l) { return is_contiguous(a, l); });
     };
     return is_contiguous(c_.out, vec) || std::ranges::any_of(c_.in, [&](const Access& a) {
              return a.strides[vec] != 0 && (is_contiguous(a, vec) || !has_better(a));
@@ -147,12 +171,12 @@ class Enumerator {
 
   // Of two factors the one in vectors is to be used again at every unrolled position.
   bool is_worth_unrolling(Label unroll, Label vec) const {
-    if (c_.in.size() != 2 || reduced_.empty()) return true;
+    if (c_.in.size() != 2 || p_.reduced.empty()) return true;
     auto is_reused = [&](Label l) {
       return std::ranges::any_of(
           c_.in, [&](const Access& a) { return a.strides[vec] != 0 && a.strides[l] == 0; });
     };
-    return is_reused(unroll) || std::ranges::none_of(kept_, [&](Label l) {
+    return is_reused(unroll) || std::ranges::none_of(p_.kept, [&](Label l) {
              return l != vec && c_.extents[l] > 3 && is_reused(l);
            });
   }
@@ -161,7 +185,7 @@ class Enumerator {
     // Rows that are read once want to be long; with reuse, unrolled labels take the registers.
     const std::int64_t whole = (c_.extents[vec] + lanes_ - 1) / lanes_;
     for (int vectors : {9, 10, 11, 12, 16, 24}) {
-      if (reduced_.empty() || !is_read_once_ || c_.extents[vec] <= (vectors - 1) * lanes_) break;
+      if (p_.reduced.empty() || !is_read_once_ || c_.extents[vec] <= (vectors - 1) * lanes_) break;
       if (vectors < 12 && vectors != whole) continue;
       RegisterTile tile;
       tile.vec = vec;
@@ -176,7 +200,7 @@ class Enumerator {
       tile.vec_length = std::min<std::int64_t>(c_.extents[vec], vectors * lanes_);
       if (vectors > 1 && c_.extents[vec] <= (vectors - 1) * lanes_) break;
       consider_chains(tile);
-      for (Label unroll : kept_) {
+      for (Label unroll : p_.kept) {
         if (unroll == vec || !is_worth_unrolling(unroll, vec)) continue;
         const std::int64_t most = (target_.vector_registers - vectors - 1) / vectors;
         const std::int64_t one_set = std::min(most, l1_ways(target_) - kOtherRows);
@@ -201,14 +225,14 @@ class Enumerator {
       tile.vec = vec;
       tile.vec_length = vectors * lanes_;
       consider(tile);
-      for (Label unroll : kept_)
+      for (Label unroll : p_.kept)
         for (std::int64_t length : {2, 4, 8}) {
           tile.unroll = unroll;
           tile.unroll_length = balanced(c_.extents[unroll], length);
           tile.unroll2 = -1;
           tile.unroll2_length = 1;
           consider(tile);
-          for (Label unroll2 : kept_) {
+          for (Label unroll2 : p_.kept) {
             if (unroll2 <= unroll || length > 5) continue;
             for (std::int64_t length2 : {2, 4, 5}) {
               tile.unroll2 = unroll2;
@@ -220,20 +244,12 @@ class Enumerator {
     }
   }
 
-  // A copy pays if what is copied is read again and again.
-  bool is_worth_packing(unsigned mask) const {
-    for (std::size_t k = 0; k < c_.in.size(); ++k)
-      if (mask >> k & 1 && position_count(c_, c_.in[k]) * kLeastReuse > c_.point_count())
-        return false;
-    return true;
-  }
-
   // Panels serve tiles of two sides: the vec label in one operand, the unroll label in the other.
   // Small contractions are not worth their copies.
   bool can_pack(const RegisterTile& tile) const {
-    if (c_.in.size() != 2 || tile.vec < 0 || c_.is_reduced(tile.vec) || reduced_.empty())
+    if (c_.in.size() != 2 || tile.vec < 0 || c_.is_reduced(tile.vec) || p_.reduced.empty())
       return false;
-    if (tile.unroll2 >= 0 || c_.point_count() < kLeastPacked) return false;
+    if (tile.unroll2 >= 0 || p_.points < kLeastPacked) return false;
     const std::size_t vec_operand = c_.in[0].strides[tile.vec] != 0 ? 0 : 1;
     if (c_.in[1 - vec_operand].strides[tile.vec] != 0 || c_.in[vec_operand].strides[tile.vec] == 0)
       return false;
@@ -241,20 +257,22 @@ class Enumerator {
                                c_.in[1 - vec_operand].strides[tile.unroll] != 0);
   }
 
+  struct Best {
+    std::uint64_t kind;
+    RatedTile rated;
+  };
+
+  const Problem& p_;
   const Contraction& c_;
   const Target& target_;
   std::int64_t lanes_;
-  std::vector<Label> kept_, reduced_;
   bool is_read_once_ = false;  // some input, about
-  // Per vec label, unroll labels, packed operands, and for tiles of one vector: their blocks can be
-  // smaller; and by whether rows fight for a set.
-  std::map<std::tuple<Label, Label, Label, unsigned, bool, bool>, RatedTile> best_;
+  unsigned worth_packing_ = 0;
+  std::vector<Best> best_;
 };
 
 }  // namespace
 
-std::vector<RatedTile> register_tiles(const Contraction& contraction, const Target& target) {
-  return Enumerator(contraction, target).run();
-}
+std::vector<RatedTile> register_tiles(const Problem& problem) { return Enumerator(problem).run(); }
 
 }  // namespace einjit

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "cost/tile_cost.hpp"
-#include "einjit/target.hpp"
 
 namespace einjit {
 
@@ -15,6 +14,6 @@ struct RatedTile {
 
 // The best tile for every choice of labels and of packed operands that is worth a look, the
 // cheapest first; never empty.
-std::vector<RatedTile> register_tiles(const Contraction& contraction, const Target& target);
+std::vector<RatedTile> register_tiles(const Problem& problem);
 
 }  // namespace einjit

@@ -3,20 +3,26 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <numeric>
-
-#include "cost/tile_cost.hpp"
+#include <memory>
 
 namespace einjit {
 
-Streams::Streams(const Contraction& c, const Schedule& schedule, const Target& target)
-    : c_(c), target_(target), schedule_(schedule), all_bytes_(byte_count(c)) {
-  streams_.reserve(2 * c_.in.size() + 1);
+Streams::Streams(const Problem& problem, const Schedule& schedule)
+    : p_(problem),
+      target_(p_.target),
+      schedule_(schedule),
+      line_items_(static_cast<double>(target_.line_bytes) / static_cast<double>(p_.item)),
+      cache_bytes_{static_cast<double>(target_.l1_bytes) * kFill,
+                   static_cast<double>(target_.l2_bytes) * kFill} {
   add_nest();
   const std::size_t all = nest_.loops.size();
-  for (int k = 0; k < static_cast<int>(c_.in.size()); ++k) add_input(k);
-  streams_.push_back({&c_.out, 0, all, false, true});
-  for (Stream& s : streams_) measure_all(s);
+  streams_.reserve(2 * p_.in.size() + 1);
+  for (int k = 0; k < static_cast<int>(p_.in.size()); ++k) add_input(k);
+  streams_.push_back({&p_.out, 0, all, false, true});
+  for (Stream& s : streams_) {
+    s.boxes = array_of<StreamBox>(s.to + 1);
+    for (std::size_t depth = 0; depth <= s.to; ++depth) s.boxes[depth] = measure(s, depth);
+  }
   for (Level level : {Level::l1, Level::l2}) {
     std::size_t& fitting = fitting_[static_cast<int>(level)];
     for (fitting = 0; fitting < all; ++fitting)
@@ -24,139 +30,129 @@ Streams::Streams(const Contraction& c, const Schedule& schedule, const Target& t
   }
 }
 
-void Streams::add_nest() {
-  const std::size_t most = schedule_.outer.size();
-  nest_.loops.reserve(most);
-  nest_.trips.reserve(most);
-  nest_.labels = c_.extents.size();
-  nest_.all.reserve((most + 1) * nest_.labels);
-  nest_.all = c_.extents;
-  for (const auto& item : schedule_.outer) {
-    if (const auto* pack = std::get_if<PackSpec>(&item)) {
-      packs_.push_back({*pack, nest_.loops.size()});
-      continue;
-    }
-    const LoopSpec& loop = std::get<LoopSpec>(item);
-    const std::size_t before = nest_.all.size() - nest_.labels;
-    for (std::size_t l = 0; l < nest_.labels; ++l) nest_.all.push_back(nest_.all[before + l]);
-    std::int64_t& length = nest_.all[before + nest_.labels + static_cast<std::size_t>(loop.label)];
-    const auto whole = static_cast<double>(length);
-    length = std::min(length, loop.step);
-    nest_.trips.push_back(std::max(1.0, whole / static_cast<double>(length)));
-    nest_.loops.push_back(loop);
-  }
+template <class T>
+std::span<T> Streams::array_of(std::size_t count) {
+  T* first = std::pmr::polymorphic_allocator<T>(&memory_).allocate(count);
+  std::uninitialized_default_construct_n(first, count);
+  return {first, count};
 }
 
-void Streams::measure_all(Stream& s) const {
-  for (Label l = 0; l < c_.label_count(); ++l) {
-    const std::int64_t stride = std::abs(s.access->strides[l]);
-    if (stride == 0) continue;
-    const auto place = std::ranges::upper_bound(
-        s.moving, stride, {}, [&](Label m) { return std::abs(s.access->strides[m]); });
-    s.moving.insert(place, l);
+void Streams::add_nest() {
+  std::size_t loops = 0;
+  for (const auto& item : schedule_.outer) loops += std::holds_alternative<LoopSpec>(item);
+  nest_.labels = p_.c.extents.size();
+  nest_.loops = array_of<LoopSpec>(loops);
+  nest_.trips = array_of<double>(loops);
+  nest_.all = array_of<double>((loops + 1) * nest_.labels);
+  packs_.reserve(schedule_.outer.size() - loops);
+  std::ranges::transform(p_.c.extents, nest_.all.begin(),
+                         [](std::int64_t extent) { return static_cast<double>(extent); });
+  std::size_t depth = 0;
+  for (const auto& item : schedule_.outer) {
+    if (const auto* pack = std::get_if<PackSpec>(&item)) {
+      packs_.push_back({*pack, depth});
+      continue;
+    }
+    const LoopSpec& loop = nest_.loops[depth] = std::get<LoopSpec>(item);
+    const auto outside = nest_.all.subspan(depth * nest_.labels, nest_.labels);
+    const auto inside = nest_.all.subspan((depth + 1) * nest_.labels, nest_.labels);
+    std::ranges::copy(outside, inside.begin());
+    const auto label = static_cast<std::size_t>(loop.label);
+    inside[label] = std::min(outside[label], static_cast<double>(loop.step));
+    nest_.trips[depth++] = std::max(1.0, outside[label] / inside[label]);
   }
-  s.boxes.reserve(s.to + 1);
-  for (std::size_t depth = 0; depth <= s.to; ++depth) s.boxes.push_back(measure(s, depth));
 }
 
 // An input is read by the tiles, or by a copy whose panels they read.
 void Streams::add_input(int operand) {
-  const Access& access = c_.in[static_cast<std::size_t>(operand)];
+  const auto number = static_cast<std::size_t>(operand);
   const std::size_t all = nest_.loops.size();
   const auto pack = std::ranges::find_if(
       packs_, [&](const Pack& p) { return p.spec.operand == operand || p.spec.factor == operand; });
   if (pack == packs_.end()) {
-    streams_.push_back({&access, 0, all});
+    streams_.push_back({&p_.in[number], 0, all});
     return;
   }
   const PackSpec& spec = pack->spec;
-  streams_.push_back({&access, 0, pack->depth, false, false, true, spec.is_ahead});
+  streams_.push_back({&p_.in[number], 0, pack->depth, false, false, true, spec.is_ahead});
   if (spec.factor == operand) return;
-  const Access* panel = &access;
+  const Operand* panel = &p_.in[number];
   if (spec.factor >= 0) {
-    Access product = access;
-    const Access& factor = c_.in[static_cast<std::size_t>(spec.factor)];
-    for (Label l = 0; l < c_.label_count(); ++l)
+    Access product = p_.c.in[number];
+    const Access& factor = p_.c.in[static_cast<std::size_t>(spec.factor)];
+    for (Label l = 0; l < p_.c.label_count(); ++l)
       if (product.strides[l] == 0) product.strides[l] = factor.strides[l];
-    panel = &products_.emplace_back(std::move(product));
+    panel = &products_.emplace_back(p_.c, std::move(product)).operand;
   }
   streams_.push_back({panel, pack->depth, all, true});
 }
 
 StreamBox Streams::measure(const Stream& s, std::size_t depth) const {
   StreamBox box{};
-  measure_lines(s, depth, box);
+  const double run = run_length(s, depth);
+  measure_lines(s, depth, run, box);
   box.pages = pages(s, depth);
   if (s.is_output && schedule_.store == Store::streaming) return box;
   const double bytes = box.lines * static_cast<double>(target_.line_bytes);
   box.footprint[0] = s.is_dense ? bytes : bytes * l1_conflict(s, depth);
-  box.footprint[1] = s.is_dense ? bytes : bytes * l2_conflict(s, depth);
+  box.footprint[1] = s.is_dense ? bytes : bytes * l2_conflict(s, depth, run);
   return box;
 }
 
-void Streams::measure_lines(const Stream& s, std::size_t depth, StreamBox& box) const {
+void Streams::measure_lines(const Stream& s, std::size_t depth, double own_run,
+                            StreamBox& box) const {
   const Lengths lengths = nest_.lengths(depth);
   double elements = 1, reach = 1;
-  for (Label l : s.moving) {
-    elements *= static_cast<double>(lengths[l]);
-    reach += std::abs(static_cast<double>(s.access->strides[l])) *
-             static_cast<double>(std::max<std::int64_t>(lengths[l] - 1, 0));
+  for (const Move& m : s.operand->moves) {
+    const double length = lengths[static_cast<std::size_t>(m.label)];
+    elements *= length;
+    reach += m.stride * std::max(length - 1, 0.0);
   }
   box.run_lines = kRunLines;
-  box.lines = std::ceil(elements / line_items());
-  if (s.is_dense) return;
+  if (s.is_dense) {
+    box.lines = std::ceil(elements / line_items());
+    return;
+  }
   // The loop outside may go on where the box ends.
-  const double run = depth > 0 ? run_length(s, lengths, nest_.loops[depth - 1].label, depth)
-                               : run_length(s, lengths, -1, depth);
-  const double partial = run >= elements || run <= 1 || is_aligned(*s.access, run) ? 0 : 0.5;
+  const bool goes_on =
+      depth > 0 && s.access().strides[static_cast<std::size_t>(nest_.loops[depth - 1].label)] != 0;
+  const double run = goes_on ? run_with_loop(s, depth) : own_run;
+  auto is_aligned = [&] {  // runs begin and end on lines, if the array begins on one
+    const auto items = static_cast<std::int64_t>(line_items());
+    return static_cast<std::int64_t>(run) % items == 0 && s.operand->row_alignment >= items;
+  };
+  const double partial = run >= elements || run <= 1 || is_aligned() ? 0 : 0.5;
   box.run_lines = std::max(run / line_items() + partial, 1.0);
   // Windows overlap: there are no more lines than from the first element to the last.
   const double lines = std::max(elements / run * box.run_lines, elements / line_items());
   box.lines = std::min(lines, std::ceil(reach / line_items()) + 1);
 }
 
-bool Streams::is_aligned(const Access& a, double run) const {
-  const auto items = static_cast<std::int64_t>(line_items());
-  return static_cast<std::int64_t>(run) % items == 0 &&
-         std::ranges::all_of(a.strides, [&](std::int64_t stride) {
-           return std::abs(stride) <= 1 || stride % items == 0;
-         });
-}
-
-double Streams::run_length(const Stream& s, Lengths lengths, Label outside,
-                           std::size_t depth) const {
-  double run = 1;
-  for (Label l : s.moving) {
-    const auto length =
-        static_cast<double>(l == outside ? nest_.lengths(depth - 1)[l] : lengths[l]);
-    const auto stride = std::abs(static_cast<double>(s.access->strides[l]));
-    if (length <= 1 || stride < run) continue;
-    if (stride > run) break;
-    run *= length;
-  }
-  return run;
+double Streams::run_with_loop(const Stream& s, std::size_t depth) const {
+  const Lengths inside = nest_.lengths(depth), outside = nest_.lengths(depth - 1);
+  const Label along = nest_.loops[depth - 1].label;
+  return run_length(
+      s, [&](Label l) { return (l == along ? outside : inside)[static_cast<std::size_t>(l)]; });
 }
 
 double Streams::l1_conflict(const Stream& s, std::size_t depth) const {
+  const Lengths lengths = nest_.lengths(depth);
+  const auto ways = static_cast<double>(l1_ways(target_));
   double conflict = 1;
-  for (Label l : s.moving) {
-    const std::int64_t stride = std::abs(s.access->strides[l]) * size_of(c_.dtype);
-    if (stride % (kPage / 2) == 0 && nest_.lengths(depth)[l] > l1_ways(target_))
+  for (const Move& m : s.operand->moves)
+    if (m.page_part * 2 >= kPage && lengths[static_cast<std::size_t>(m.label)] > ways)
       conflict *= kConflict;
-  }
   return conflict;
 }
 
-double Streams::l2_conflict(const Stream& s, std::size_t depth) const {
+double Streams::l2_conflict(const Stream& s, std::size_t depth, double run) const {
   const Lengths lengths = nest_.lengths(depth);
-  const double row =
-      std::max(run_length(s, lengths, -1, depth) * item(), static_cast<double>(target_.line_bytes));
-  std::int64_t apart = kPage;
-  for (Label l : s.moving) {
-    const std::int64_t stride = std::abs(s.access->strides[l]) * size_of(c_.dtype);
-    if (lengths[l] > 1 && static_cast<double>(stride) >= row) apart = std::gcd(apart, stride);
-  }
-  return std::clamp(static_cast<double>(apart) / row, 1.0, kConflict);
+  const double row = std::max(run * item(), static_cast<double>(target_.line_bytes));
+  double apart = kPage;
+  for (const Move& m : s.operand->moves)
+    if (lengths[static_cast<std::size_t>(m.label)] > 1 && m.stride_bytes >= row)
+      apart = std::min(apart, m.page_part);
+  return std::clamp(apart / row, 1.0, kConflict);
 }
 
 double Streams::footprint_at(std::size_t depth, Level level) const {
@@ -166,30 +162,30 @@ double Streams::footprint_at(std::size_t depth, Level level) const {
   return bytes;
 }
 
-double Streams::bytes_of(Level level) const {
-  return static_cast<double>(level == Level::l1 ? target_.l1_bytes : target_.l2_bytes) * kFill;
+bool Streams::goes_along(const Stream& s) const {
+  return nest_.loops.empty() ||
+         s.access().strides[static_cast<std::size_t>(nest_.loops.back().label)] == 1;
 }
 
-bool Streams::goes_along(const Stream& s) const {
-  return nest_.loops.empty() || s.access->strides[nest_.loops.back().label] == 1;
+// The run of what a tile goes along.
+double Streams::walked_run(const Stream& s) const {
+  const Lengths all = nest_.lengths(s.to);
+  return run_length(s, [&](Label l) {
+    for (const TileVar& var : schedule_.tile)
+      if (var.role == Role::unroll && var.label == l) return 1.0;
+    return all[static_cast<std::size_t>(l)];
+  });
 }
 
 double Streams::lines_along(const Stream& s) const {
-  const Lengths all = nest_.lengths(s.to);
-  std::vector<std::int64_t> walked(all.begin(), all.end());
-  for (const TileVar& var : schedule_.tile)
-    if (var.role == Role::unroll) walked[var.label] = 1;
-  return std::max(run_length(s, walked, -1, s.to) / line_items(), 1.0);
+  return std::max(walked_run(s) / line_items(), 1.0);
 }
 
 double Streams::rows_at_once(const Stream& s) const {
-  const Lengths all = nest_.lengths(s.to);
-  std::vector<std::int64_t> walked(all.begin(), all.end());
   double elements = 1;
-  for (Label l : s.moving) elements *= static_cast<double>(walked[l]);
-  for (const TileVar& var : schedule_.tile)
-    if (var.role == Role::unroll) walked[var.label] = 1;
-  return elements / run_length(s, walked, -1, s.to);
+  for (const Move& m : s.operand->moves)
+    elements *= nest_.lengths(s.to)[static_cast<std::size_t>(m.label)];
+  return elements / walked_run(s);
 }
 
 double Streams::rows_in_one_set(const Stream& s) const {
@@ -197,9 +193,9 @@ double Streams::rows_in_one_set(const Stream& s) const {
   const Lengths tile = nest_.lengths(nest_.loops.size());
   double rows = 1;
   for (const TileVar& var : schedule_.tile) {
-    const std::int64_t stride = s.access->strides[var.label] * size_of(c_.dtype);
+    const std::int64_t stride = s.access().strides[static_cast<std::size_t>(var.label)] * p_.item;
     if (stride != 0 && stride % kPage == 0 && var.role != Role::reduce)
-      rows *= static_cast<double>(tile[var.label]);
+      rows *= tile[static_cast<std::size_t>(var.label)];
   }
   return rows;
 }
@@ -208,11 +204,9 @@ double Streams::pages(const Stream& s, std::size_t depth) const {
   if (s.is_dense) return 0;  // scratch lies on large pages
   const Lengths box = nest_.lengths(depth);
   double pages = 1;
-  for (Label l : s.moving) {
-    const double stride = std::abs(static_cast<double>(s.access->strides[l])) * item();
-    if (box[l] > 1)
-      pages *= std::max(
-          1.0, std::min(static_cast<double>(box[l]), static_cast<double>(box[l]) * stride / kPage));
+  for (const Move& m : s.operand->moves) {
+    const double length = box[static_cast<std::size_t>(m.label)];
+    if (length > 1) pages *= std::max(1.0, std::min(length, length * m.stride_bytes / kPage));
   }
   return pages;
 }

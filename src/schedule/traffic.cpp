@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "cost/tile_cost.hpp"
 #include "schedule/streams.hpp"
 
 namespace einjit {
@@ -65,7 +64,7 @@ class Analysis : Streams {
   bool is_asked_for(const Stream& s) const {
     if (s.is_ahead) return footprint_at(s.to, Level::l2) <= bytes_of(Level::l2);
     return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
-      return &c_.in[static_cast<std::size_t>(a.operand)] == s.access && stays(s, a);
+      return &p_.c.in[static_cast<std::size_t>(a.operand)] == &s.access() && stays(s, a);
     });
   }
 
@@ -74,11 +73,11 @@ class Analysis : Streams {
     for (std::size_t d = nest_.loops.size(); d-- > 0;)
       if (nest_.loops[d].label == a.label && nest_.loops[d].step == a.distance)  // the next box
         return footprint_at(d + 1, Level::l2) <= bytes_of(Level::l2);
-    const std::int64_t stride = s.access->strides[a.label];
+    const std::int64_t stride = s.access().strides[a.label];
     const double bytes = static_cast<double>(a.distance * stride) * item();
     if (stride != 1) return bytes <= bytes_of(Level::l2);  // rows end to end
     const std::size_t body = body_along(s);
-    return rows(s, body) * bytes * l2_conflict(s, body) <= bytes_of(Level::l2);
+    return rows(s, body) * bytes * l2_conflict(s, body, run_length(s, body)) <= bytes_of(Level::l2);
   }
 
   // The depth of what is visited between two pieces of a row; that of the tile if no loop goes
@@ -92,7 +91,7 @@ class Analysis : Streams {
   // The part of what is asked for that lies beyond the end of the rows being read.
   double asked_in_vain(const Stream& s) const {
     for (const AheadSpec& a : schedule_.ahead) {
-      if (&c_.in[static_cast<std::size_t>(a.operand)] != s.access) continue;
+      if (&p_.c.in[static_cast<std::size_t>(a.operand)] != &s.access()) continue;
       // A loop over the label goes on where its last piece ended, soon if little lies between.
       std::size_t depth = nest_.loops.size();
       for (std::size_t d = depth; d-- > 0;) {
@@ -101,8 +100,7 @@ class Analysis : Streams {
         if (between * 2 > bytes_of(Level::l2)) break;
         depth = d;
       }
-      return std::min(1.0, static_cast<double>(a.distance) /
-                               static_cast<double>(nest_.lengths(depth)[a.label]));
+      return std::min(1.0, static_cast<double>(a.distance) / nest_.lengths(depth)[a.label]);
     }
     return 0;
   }
@@ -120,7 +118,7 @@ class Analysis : Streams {
   // side.
   bool is_followed(const Stream& s) const {
     for (const TileVar& var : schedule_.tile) {
-      const auto stride = static_cast<double>(std::abs(s.access->strides[var.label]));
+      const auto stride = static_cast<double>(std::abs(s.access().strides[var.label]));
       if (stride <= 1) continue;
       if (var.role == Role::unroll) return false;
       if (var.role == Role::vec && stride < kLongPiece * line_items()) return false;
@@ -134,27 +132,27 @@ class Analysis : Streams {
   double lateness(const Stream& s) const {
     if (s.is_ahead) return kAskedTooEarly;
     if (!s.is_copied && lines_along(s) >= kLongPiece) return kFollowedLate;
-    return 1 + (c_.in.size() < 2 ? 0 : std::min(kStartLines / lines_along(s), 1.5));
+    return 1 + (p_.in.size() < 2 ? 0 : std::min(kStartLines / lines_along(s), 1.5));
   }
 
   // Long pieces of rows, one after the other.
   bool is_read_in_turn(const Stream& s) const {
     for (const TileVar& var : schedule_.tile)
-      if (var.role == Role::unroll && s.access->strides[var.label] != 0) return false;
+      if (var.role == Role::unroll && s.access().strides[var.label] != 0) return false;
     return lines_along(s) >= kLongPiece;
   }
 
   // Of a line, against one from memory: what L3 can hold comes from there, and if everything fits
   // L2, nothing leaves it.
   double line_cost(const Stream& s) const {
-    const double all = all_bytes();
+    const double all = p_.bytes;
     const double l3_line =
         kL3LineCycles * target_.dram_bytes_per_cycle / static_cast<double>(target_.line_bytes);
     if (all <= bytes_of(Level::l2)) return kL2Resident * l3_line;
     if (all < static_cast<double>(target_.l3_bytes)) return l3_line;
     const double bytes = s.is_dense
                              ? s.boxes[s.from].lines * static_cast<double>(target_.line_bytes) * 2
-                             : element_count(c_, *s.access) * item() * 4;
+                             : s.operand->elements * item() * 4;
     return bytes <= static_cast<double>(target_.l3_bytes) ? l3_line : 1;
   }
 
@@ -162,7 +160,8 @@ class Analysis : Streams {
   double l1_line_cost(const Stream& s) const {
     if (s.is_output) return goes_along(s) ? 1 : kL2Scattered;
     const bool sums_rows = std::ranges::any_of(schedule_.tile, [&](const TileVar& var) {
-      return var.role == Role::vec && c_.is_reduced(var.label) && s.access->strides[var.label] == 1;
+      return var.role == Role::vec && p_.c.is_reduced(var.label) &&
+             s.access().strides[var.label] == 1;
     });
     return sums_rows && !s.is_dense && rows_at_once(s) > kFewRows ? kL2ManyRows : 1;
   }
@@ -182,7 +181,7 @@ class Analysis : Streams {
     // A tile larger than the cache finds nothing of its last visit there.
     bool moved = footprint_at(depth, level) > bytes_of(level);
     for (std::size_t d = depth; d-- > 0;) {
-      moved |= s.access->strides[nest_.loops[d].label] != 0;
+      moved |= s.access().strides[nest_.loops[d].label] != 0;
       // Panels are made anew for every iteration outside; their lines are in the cache then.
       if (moved) fetched *= nest_.trips[d];
     }
@@ -200,11 +199,11 @@ class Analysis : Streams {
     if (rows_in_one_set(s) <= 1 || all_rows < static_cast<double>(l1_ways(target_))) return 1;
     double along = 1;
     for (const TileVar& var : schedule_.tile) {
-      const std::int64_t stride = s.access->strides[var.label];
+      const std::int64_t stride = s.access().strides[var.label];
       if (stride != 0 && var.role == Role::vec)
         return stride == 1 ? kFetchedAgain : parts_of_line(s);
       if (stride == 1 && var.role == Role::reduce)
-        along = static_cast<double>(nest_.lengths(nest_.loops.size())[var.label]);
+        along = nest_.lengths(nest_.loops.size())[var.label];
     }
     return std::min(along, line_items());
   }
@@ -214,7 +213,7 @@ class Analysis : Streams {
     const Lengths tile = nest_.lengths(nest_.loops.size());
     double length = 1;
     for (const TileVar& var : schedule_.tile)
-      if (s.access->strides[var.label] == 1) length = static_cast<double>(tile[var.label]);
+      if (s.access().strides[var.label] == 1) length = tile[var.label];
     return std::max(1.0, line_items() / length);
   }
 
@@ -226,7 +225,7 @@ class Analysis : Streams {
     if (s.is_dense || s.to < nest_.loops.size()) return kRunLines;
     const bool is_left_alone = !s.is_output && !is_asked_for(s) && line_cost(s) == 1;
     const std::size_t body = is_left_alone ? body_along(s) : s.to;
-    const double run = run_length(s, nest_.lengths(s.to), -1, s.to);
+    const double run = run_length(s, s.to);
     const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
     const double most = is_streamed ? kStreams / 2 : kStreams;
     return rows(s, body) <= most ? kRunLines : std::max(run / line_items(), 1.0);
@@ -234,20 +233,19 @@ class Analysis : Streams {
 
   // Whether the loop outside goes on where the rows of the box end.
   bool goes_on(const Stream& s, std::size_t depth) const {
-    const Lengths box = nest_.lengths(depth);
-    return run_length(s, box, nest_.loops[depth - 1].label, depth) > run_length(s, box, -1, depth);
+    return run_with_loop(s, depth) > run_length(s, depth);
   }
 
   double rows(const Stream& s, std::size_t depth) const {
     double elements = 1;
-    for (Label l : s.moving) elements *= static_cast<double>(nest_.lengths(depth)[l]);
-    return elements / run_length(s, nest_.lengths(depth), -1, depth);
+    for (const Move& m : s.operand->moves) elements *= nest_.lengths(depth)[m.label];
+    return elements / run_length(s, depth);
   }
 
   // The innermost box walks over pages; beyond the first-level TLB's reach each costs a miss. Lines
   // written past the caches, with nothing summed, have nothing to hide behind.
   double page_misses(const Stream& s) const {
-    if (s.is_output && schedule_.store == Store::streaming && !c_.has_sum())
+    if (s.is_output && schedule_.store == Store::streaming && p_.reduced.empty())
       return pages_into(s, kTlbEntries);
     double misses = s.boxes[s.to].pages;
     if (misses <= kTlbEntries) return 0;
@@ -270,7 +268,7 @@ class Analysis : Streams {
     double pages = s.boxes[depth].pages;
     bool moved = false;
     for (std::size_t d = depth; d-- > 0;) {
-      moved |= s.access->strides[nest_.loops[d].label] != 0;
+      moved |= s.access().strides[nest_.loops[d].label] != 0;
       if (moved) pages *= nest_.trips[d];
     }
     return pages;
@@ -279,13 +277,13 @@ class Analysis : Streams {
 
 }  // namespace
 
-Traffic traffic(const Contraction& c, const Schedule& schedule, const Target& target) {
-  return Analysis(c, schedule, target).run();
+Traffic traffic(const Problem& problem, const Schedule& schedule) {
+  return Analysis(problem, schedule).run();
 }
 
-double schedule_cycles(const Contraction& c, const Schedule& schedule, const Target& target,
-                       double tile_cycles) {
-  const Traffic moved = traffic(c, schedule, target);
+double schedule_cycles(const Problem& problem, const Schedule& schedule, double tile_cycles) {
+  const Target& target = problem.target;
+  const Traffic moved = traffic(problem, schedule);
   const double line = static_cast<double>(target.line_bytes) / target.dram_bytes_per_cycle;
   // What nobody waits for hides behind the arithmetic, mostly.
   const double waited = moved.waited_lines * line;

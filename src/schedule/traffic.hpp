@@ -7,7 +7,7 @@
 // its source up to the packing and its panels from there on.
 #pragma once
 
-#include "einjit/target.hpp"
+#include "cost/problem.hpp"
 #include "schedule/schedule.hpp"
 
 namespace einjit {
@@ -20,10 +20,9 @@ struct Traffic {
   double page_walks = 0;    // misses in the second-level TLB
 };
 
-Traffic traffic(const Contraction& contraction, const Schedule& schedule, const Target& target);
+Traffic traffic(const Problem& problem, const Schedule& schedule);
 
 // Cycles the schedule takes if its tiles take `tile_cycles` from L1.
-double schedule_cycles(const Contraction& contraction, const Schedule& schedule,
-                       const Target& target, double tile_cycles);
+double schedule_cycles(const Problem& problem, const Schedule& schedule, double tile_cycles);
 
 }  // namespace einjit

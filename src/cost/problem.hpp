@@ -1,0 +1,66 @@
+// A contraction on a target with what the cost model and the scheduler ask of it for every one of
+// the hundreds of schedules they compare, computed once.
+#pragma once
+
+#include <vector>
+
+#include "einjit/target.hpp"
+#include "index_ir/contraction.hpp"
+
+namespace einjit {
+
+// Positions of an operand: one per point of the labels it moves in. A copy has so many elements.
+double position_count(const Contraction& contraction, const Access& access);
+
+// Distinct elements an operand has: labels it does not move in do not count, and windows that
+// overlap have no more than lie between the first and the last.
+double element_count(const Contraction& contraction, const Access& access);
+
+// Bytes that must move at least: every input read once, the output written once (read too if beta
+// is not 0).
+double byte_count(const Contraction& contraction);
+
+// The least time the bytes and the multiply-adds take: the larger of both, in seconds.
+double predicted_seconds(const Contraction& contraction, const Target& target, double cycles);
+
+inline constexpr std::int64_t kPage = 4096;  // bytes
+
+// A label an operand moves along.
+struct Move {
+  Label label;
+  double stride;  // elements, without its sign
+  double stride_bytes;
+  double page_part;  // the largest power of two up to a page that divides stride_bytes
+};
+
+// One operand of a problem.
+struct Operand {
+  Operand(const Contraction& contraction, const Access& access);
+
+  const Access* access;
+  std::vector<Move> moves;  // by rising stride
+  double positions, elements;
+  bool is_summed;  // it moves along a reduced label
+  std::int64_t
+      row_alignment;  // elements: the power of two of which all strides but 1 are multiples
+};
+
+struct Problem {
+  // Both must outlive it.
+  Problem(const Contraction& contraction, const Target& target);
+
+  // Of an empty sum one step is counted: its stores remain.
+  double extent(Label l) const { return l < 0 ? 1 : extents[static_cast<std::size_t>(l)]; }
+
+  const Contraction& c;
+  const Target& target;
+  std::int64_t item;            // bytes of an element
+  std::int64_t lanes;           // elements of a vector
+  double points, bytes;         // multiply-adds of one loop nest; byte_count()
+  std::vector<double> extents;  // per label, at least 1
+  std::vector<Label> kept, reduced;
+  std::vector<Operand> in;
+  Operand out;
+};
+
+}  // namespace einjit
