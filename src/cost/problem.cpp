@@ -61,6 +61,7 @@ Problem::Problem(const Contraction& contraction, const Target& t)
       target(t),
       item(size_of(c.dtype)),
       lanes(t.lanes(c.dtype)),
+      lane_bits(std::countr_zero(static_cast<std::uint64_t>(lanes))),
       points(c.point_count()),
       bytes(byte_count(c)),
       out(c, c.out) {

@@ -49,13 +49,17 @@ struct Problem {
   // Both must outlive it.
   Problem(const Contraction& contraction, const Target& target);
 
+  std::int64_t vectors_in(std::int64_t elements) const {
+    return (elements + lanes - 1) >> lane_bits;
+  }
   // Of an empty sum one step is counted: its stores remain.
   double extent(Label l) const { return l < 0 ? 1 : extents[static_cast<std::size_t>(l)]; }
 
   const Contraction& c;
   const Target& target;
-  std::int64_t item;            // bytes of an element
-  std::int64_t lanes;           // elements of a vector
+  std::int64_t item;   // bytes of an element
+  std::int64_t lanes;  // elements of a vector: 1 << lane_bits
+  int lane_bits;
   double points, bytes;         // multiply-adds of one loop nest; byte_count()
   std::vector<double> extents;  // per label, at least 1
   std::vector<Label> kept, reduced;

@@ -35,10 +35,6 @@ std::int64_t round_up_to_power_of_two(std::int64_t length) {
   return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(length)));
 }
 
-double power_of_two_log(double value) {
-  return std::bit_width(static_cast<std::uint64_t>(value)) - 1;
-}
-
 // Of a line that is read in `parts`, a power of two.
 double parts_cost(std::int64_t parts) {
   static const auto costs = [] {
@@ -58,38 +54,53 @@ Label innermost(const Problem& p, const RegisterTile& tile) {
   return -1;
 }
 
-std::int64_t pieces_of(const Problem& p, Label l, std::int64_t length) {
-  return l < 0 ? 1 : (std::max<std::int64_t>(p.c.extents[l], 1) + length - 1) / length;
-}
-
-double average(const Problem& p, Label l, std::int64_t length) {
-  return p.extent(l) / static_cast<double>(pieces_of(p, l, length));
-}
-
 }  // namespace
 
-TileCost::TileCost(const Problem& problem, const RegisterTile& tile)
+TileCost::TileCost(const Problem& problem, const RegisterTile& tile, unsigned may_pack)
     : p_(problem),
       tile_(tile),
-      innermost_(innermost(problem, tile)),
+      may_pack_(may_pack),
       vec_is_reduced_(tile.vec >= 0 && problem.c.is_reduced(tile.vec)),
-      lanes_(static_cast<double>(problem.lanes)),
-      shuffles_(power_of_two_log(lanes_)),
-      vectors_(1),
-      unroll_(average(problem, tile.unroll, tile.unroll_length)),
-      unroll2_(average(problem, tile.unroll2, tile.unroll2_length)),
-      pieces_(static_cast<double>(pieces_of(problem, tile.vec, tile.vec_length))) {
-  if (tile.vec < 0) return;
-  const std::int64_t extent = std::max<std::int64_t>(problem.c.extents[tile.vec], 1);
-  const std::int64_t whole = extent / tile.vec_length;
-  vectors_ = (static_cast<double>(whole) * vectors_of(tile.vec_length) +
-              vectors_of(extent - whole * tile.vec_length)) /
-             pieces_;
+      lanes_(static_cast<double>(p_.lanes)),
+      shuffles_(p_.lane_bits) {
+  // Pieces of a label, and what lies in one on average.
+  auto cut = [&](Label l, std::int64_t length, double& average) {
+    const std::int64_t extent = std::max<std::int64_t>(p_.c.extents[l], 1);
+    const std::int64_t whole = extent / length, rest = extent - whole * length;
+    if (whole > 0 && rest > 0) kinds_ *= 2;
+    const auto pieces = static_cast<double>(whole + (rest > 0));
+    average = l == tile.vec
+                  ? (static_cast<double>(whole) * vectors_of(length) + vectors_of(rest)) / pieces
+                  : p_.extent(l) / pieces;
+    return pieces;
+  };
+  const double pieces = tile.vec >= 0 ? cut(tile.vec, tile.vec_length, vectors_) : 1;
+  if (tile.unroll >= 0) cut(tile.unroll, tile.unroll_length, unroll_);
+  if (tile.unroll2 >= 0) cut(tile.unroll2, tile.unroll2_length, unroll2_);
+  tiles_ = 1 / (unroll_ * unroll2_);
+  for (Label l : p_.kept) tiles_ *= l == tile.vec ? pieces : p_.extent(l);
+  steps_ = 1;
+  for (Label l : p_.reduced) steps_ *= l == tile.vec ? pieces : p_.extent(l);
+  set_sum(tile);
+}
+
+void TileCost::set_sum(const RegisterTile& tile) {
+  tile_.inner = tile.inner;
+  tile_.steps = tile.steps;
+  tile_.chains = tile.chains;
+  innermost_ = innermost(p_, tile_);
+  for (std::size_t k = 0; k < std::min(kMostPacked, p_.in.size()); ++k) {
+    readings_[k][0] = reading(p_.in[k], false);
+    if (may_pack_ >> k & 1) readings_[k][1] = reading(p_.in[k], true);
+  }
+  const double sums = unroll_ * unroll2_ * vectors_;
+  const double merges = (tile_.chains - 1) * sums / p_.target.fma_per_cycle;
+  tile_cycles_ = rows_of_sum(sums) + merges + stores() + kTileOverhead;
 }
 
 // A last piece is as wide as the next power of two, and no cheaper than the datapath is wide.
 double TileCost::vectors_of(std::int64_t length) const {
-  const std::int64_t whole = length / p_.lanes, rest = length - whole * p_.lanes;
+  const std::int64_t whole = length >> p_.lane_bits, rest = length & (p_.lanes - 1);
   if (rest == 0) return static_cast<double>(whole);
   const auto width = static_cast<double>(round_up_to_power_of_two(rest));
   const Target& target = p_.target;
@@ -156,19 +167,6 @@ double TileCost::vector_load(const Operand& a, bool is_packed) const {
   return lanes_ * kGatherPerLane;
 }
 
-// Shuffles of one step, on units that multiply too.
-double TileCost::step_shuffles(unsigned packed) const {
-  double cycles = 0;
-  for (std::size_t k = 0; k < p_.in.size(); ++k) {
-    const Operand& a = p_.in[k];
-    if (!moves(a, tile_.vec) || packed >> k & 1 || is_contiguous(a, tile_.vec) ||
-        !is_transposable(a) || turn_shuffles(a) > 0)
-      continue;
-    cycles += count(a) * vectors_ * shuffles_ * load_waste(a);
-  }
-  return cycles;
-}
-
 // Values of an operand a step needs, of one vector each.
 double TileCost::count(const Operand& a) const {
   double unrolled = moves(a, tile_.unroll) ? unroll_ : 1;
@@ -177,28 +175,23 @@ double TileCost::count(const Operand& a) const {
   return unrolled * (moves(a, tile_.unroll2) ? unroll2_ : 1);
 }
 
-// Loads of one step, given the number of steps hoisted ones are spread over.
-double TileCost::step_loads(double steps, unsigned packed) const {
-  double cycles = 0;
-  for (std::size_t k = 0; k < p_.in.size(); ++k) {
-    const Operand& a = p_.in[k];
-    double loads = count(a);
-    loads *= moves(a, tile_.vec) ? vectors_ * vector_load(a, packed >> k & 1) : kScalarLoad;
-    cycles += a.is_summed ? loads : loads / steps;
+// Hoisted loads are spread over all steps. What is read once comes from afar: the fewer vectors of
+// each row, the less of it is on its way.
+TileCost::Reading TileCost::reading(const Operand& a, bool is_packed) const {
+  const double values = count(a);
+  Reading r;
+  if (moves(a, tile_.vec)) {
+    r.loads = values * (vectors_ * vector_load(a, is_packed));
+    const bool is_straight = is_contiguous(a, tile_.vec);
+    if (!is_packed && !is_straight && is_transposable(a) && turn_shuffles(a) == 0)
+      r.shuffles = values * vectors_ * shuffles_ * load_waste(a);
+    if (!is_packed && is_straight && !vec_is_reduced_ && a.elements * 2 > p_.points)
+      r.rows = values;
+  } else {
+    r.loads = values * kScalarLoad;
   }
-  return cycles;
-}
-
-// What is read once comes from afar: the fewer vectors of each row, the less of it is on its way.
-double TileCost::step_rows(unsigned packed) const {
-  if (vec_is_reduced_) return 0;
-  double rows = 0;
-  for (std::size_t k = 0; k < p_.in.size(); ++k) {
-    const Operand& a = p_.in[k];
-    if (!moves(a, tile_.vec) || !is_contiguous(a, tile_.vec) || packed >> k & 1) continue;
-    if (a.elements * 2 > p_.points) rows += count(a);
-  }
-  return rows * kRowStart;
+  if (!a.is_summed) r.loads /= steps_;
+  return r;
 }
 
 double TileCost::stores() const {
@@ -249,16 +242,6 @@ double TileCost::packing(unsigned packed) const {
   return cycles;
 }
 
-// With and without tails along each label.
-double TileCost::kinds_of_tiles() const {
-  double kinds = 1;
-  for (auto [label, length] : {std::pair{tile_.vec, tile_.vec_length},
-                               {tile_.unroll, tile_.unroll_length},
-                               {tile_.unroll2, tile_.unroll2_length}})
-    if (label >= 0 && p_.c.extents[label] > length && p_.c.extents[label] % length != 0) kinds *= 2;
-  return kinds;
-}
-
 // Along a vec label that is summed, each row of the sum begins anew, and lanes beyond its end are
 // kept out of the last piece's sums.
 double TileCost::rows_of_sum(double sums) const {
@@ -266,33 +249,20 @@ double TileCost::rows_of_sum(double sums) const {
   double rows = 1;
   for (Label l : p_.reduced)
     if (l != tile_.vec) rows *= p_.extent(l);
-  const bool has_rest = p_.c.extents[tile_.vec] % p_.lanes != 0;
+  const bool has_rest = (p_.c.extents[tile_.vec] & (p_.lanes - 1)) != 0;
   return rows * ((rows > 1 ? kRowOverhead : 0) + (has_rest ? sums / vectors_ : 0));
 }
 
-double TileCost::tiles() const {
-  double count = 1 / (unroll_ * unroll2_);
-  for (Label l : p_.kept) count *= l == tile_.vec ? pieces_ : p_.extent(l);
-  return count;
-}
-
-double TileCost::steps() const {
-  double count = 1;
-  for (Label l : p_.reduced) count *= l == tile_.vec ? pieces_ : p_.extent(l);
-  return count;
-}
-
-double TileCost::step_cycles(double steps, unsigned packed) const {
+double TileCost::step_cycles(const Reading& all) const {
   const double factors = std::max<double>(1, static_cast<double>(p_.in.size()) - 1);
   const double operations = unroll_ * unroll2_ * vectors_ * factors;
-  const double loads = step_loads(steps, packed);
   double step =
-      std::max(operations / p_.target.fma_per_cycle, loads / kLoadsKept) + kLoadTie * loads;
-  step += step_shuffles(packed) + step_rows(packed);
+      std::max(operations / p_.target.fma_per_cycle, all.loads / kLoadsKept) + kLoadTie * all.loads;
+  step += all.shuffles + all.rows * kRowStart;
   if (p_.reduced.empty()) return step;
   // Short sums along the lanes overlap with the next tile's.
   const double waits =
-      vec_is_reduced_ ? std::min(1.0, steps * operations / kInFlight) : 1.0 / tile_.chains;
+      vec_is_reduced_ ? std::min(1.0, steps_ * operations / kInFlight) : 1.0 / tile_.chains;
   step = std::max(step, kLatencySlack * p_.target.fma_latency * waits);
   if (p_.extent(innermost_) > static_cast<double>(tile_.steps) || vec_is_reduced_)
     step += kLoopOverhead / static_cast<double>(tile_.steps);
@@ -300,16 +270,19 @@ double TileCost::step_cycles(double steps, unsigned packed) const {
 }
 
 double TileCost::cycles(unsigned packed) const {
-  const double steps = this->steps(), sums = unroll_ * unroll2_ * vectors_;
-  const double merges = (tile_.chains - 1) * sums / p_.target.fma_per_cycle;
-  return (tiles() * (steps * step_cycles(steps, packed) + rows_of_sum(sums) + merges + stores() +
-                     kTileOverhead) +
-          packing(packed)) *
-         (1 + kTails * (kinds_of_tiles() - 1));
+  Reading all;
+  for (std::size_t k = 0; k < p_.in.size(); ++k) {
+    const Reading r = k < kMostPacked ? readings_[k][packed >> k & 1] : reading(p_.in[k], false);
+    all.loads += r.loads;
+    all.shuffles += r.shuffles;
+    all.rows += r.rows;
+  }
+  return (tiles_ * (steps_ * step_cycles(all) + tile_cycles_) + packing(packed)) *
+         (1 + kTails * (kinds_ - 1));
 }
 
 double TileCost::store_cycles() const {
-  return tiles() * stores() * (p_.c.beta == Beta::zero ? kStoreAdded : 1);
+  return tiles_ * stores() * (p_.c.beta == Beta::zero ? kStoreAdded : 1);
 }
 
 bool is_window(const Access& access, Label unroll, Label inner) {
@@ -320,8 +293,8 @@ bool is_window(const Access& access, Label unroll, Label inner) {
 int registers_used(const Problem& p, const RegisterTile& tile) {
   const Contraction& c = p.c;
   const std::int64_t lanes = p.lanes;
-  const auto vectors =
-      (std::min(tile.vec_length, tile.vec < 0 ? 1 : c.extents[tile.vec]) + lanes - 1) / lanes;
+  const std::int64_t vectors =
+      p.vectors_in(std::min(tile.vec_length, tile.vec < 0 ? 1 : c.extents[tile.vec]));
   const auto sums = vectors * tile.unroll_length * tile.unroll2_length * tile.chains;
   const bool in_dot_form = tile.vec >= 0 && c.is_reduced(tile.vec);
   // The columns of blocks being transposed along the sum are all there at once.

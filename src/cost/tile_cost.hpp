@@ -28,11 +28,16 @@ struct RegisterTile {
   unsigned packed = 0;  // bit k: input k is read from panels
 };
 
-// A tile walked over a problem. Which inputs it reads from panels is said with each question: the
-// rest of the work is shared.
+// A tile walked over a problem. How it goes along the sum can be changed, and which inputs it reads
+// from panels is said with each question: the rest of the work is shared.
 class TileCost {
  public:
-  TileCost(const Problem& problem, const RegisterTile& tile);
+  // `may_pack`: the inputs it will be asked about, of the first kMostPacked.
+  TileCost(const Problem& problem, const RegisterTile& tile, unsigned may_pack);
+
+  // Takes over the tile's inner label, its steps and chains; its vec and unrolled labels are those
+  // of before.
+  void set_sum(const RegisterTile& tile);
 
   // For the whole contraction, the packing of the inputs in the bit set `packed` included.
   double cycles(unsigned packed) const;
@@ -40,6 +45,12 @@ class TileCost {
   double store_cycles() const;
 
  private:
+  static constexpr std::size_t kMostPacked = 2;
+  // Of one input in one step: cycles of loads, of shuffles on units that multiply too; rows that
+  // come from afar.
+  struct Reading {
+    double loads = 0, shuffles = 0, rows = 0;
+  };
   bool moves(const Operand& a, Label l) const { return l >= 0 && a.access->strides[l] != 0; }
   bool is_contiguous(const Operand& a, Label l) const { return a.access->strides[l] == 1; }
   double vectors_of(std::int64_t length) const;
@@ -49,28 +60,28 @@ class TileCost {
   double store_waste(const Operand& a) const;
   double load_waste(const Operand& a) const;
   double vector_load(const Operand& a, bool is_packed) const;
-  double step_shuffles(unsigned packed) const;
+  Reading reading(const Operand& a, bool is_packed) const;
   double count(const Operand& a) const;
-  double step_loads(double steps, unsigned packed) const;
-  double step_rows(unsigned packed) const;
   double stores() const;
   bool is_joined() const;
   double joined_stores(double each) const;
   double packing(unsigned packed) const;
-  double kinds_of_tiles() const;
   double rows_of_sum(double sums) const;
-  double tiles() const;
-  double steps() const;
-  double step_cycles(double steps, unsigned packed) const;
+  double step_cycles(const Reading& all) const;
 
   const Problem& p_;
-  const RegisterTile& tile_;
-  Label innermost_;
+  RegisterTile tile_;
+  unsigned may_pack_;
+  Label innermost_ = -1;
   bool vec_is_reduced_;
   double lanes_, shuffles_;  // the latter of a transpose, per vector
   // Of a tile, on average over the tails along each label: vectors along the vec label, elements
-  // along the others; and the pieces of the vec label.
-  double vectors_, unroll_, unroll2_, pieces_;
+  // along the others.
+  double vectors_ = 1, unroll_ = 1, unroll2_ = 1;
+  double kinds_ = 1;                  // of tiles: with and without tails along each label
+  double tiles_, steps_;              // of the tiles, without the steps that one unrolls
+  Reading readings_[kMostPacked][2];  // from where it lies, and from panels
+  double tile_cycles_ = 0;            // beside its steps
 };
 
 // Whether an operand's steps along `inner` and its unrolled positions are the same elements

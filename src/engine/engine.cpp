@@ -155,8 +155,11 @@ struct Engine::Impl {
                                      const CompileOptions& options) {
     struct ReadyUnits final : UnitProvider {
       explicit ReadyUnits(UnitLibrary& library) : library(library) {}
-      std::shared_ptr<const CompiledUnit> get(const Unit& unit) override {
-        return library.get_ready(unit);
+      std::shared_ptr<const CompiledUnit> find(const std::string& key) override {
+        return library.find(key);
+      }
+      std::shared_ptr<const CompiledUnit> get(const Unit& unit, const std::string& key) override {
+        return library.get_ready(unit, key);
       }
       UnitLibrary& library;
     } ready(units());

@@ -47,29 +47,41 @@ class PrebuiltUnit final : public CompiledUnit {
 
 class Library final : public UnitLibrary {
  public:
+  using Made = std::shared_ptr<const CompiledUnit>;
+
   Library(const Target& target, OpenCache open_cache, const PrebuiltUnits& prebuilt)
       : target_(target),
         open_cache_(std::move(open_cache)),
         prebuilt_(prebuilt),
         code_(std::make_shared<Code>()) {}
 
-  std::shared_ptr<const CompiledUnit> get(const Unit& unit) override { return get(unit, true); }
-  std::shared_ptr<const CompiledUnit> get_ready(const Unit& unit) override {
-    return get(unit, false);
+  Made find(const std::string& key) override {
+    std::lock_guard lock(mutex_);
+    Entry& entry = units_[key];
+    Made made = entry.made.lock();
+    if (made) {
+      ++statistics_.found;
+    } else if (const UnitFunction function = prebuilt_.find(key)) {
+      entry.made = made = std::make_shared<PrebuiltUnit>(function);
+      ++statistics_.prebuilt;
+      sweep();
+    }
+    return made;
+  }
+  Made get(const Unit& unit, const std::string& key) override { return get(unit, key, true); }
+  Made get_ready(const Unit& unit, const std::string& key) override {
+    return get(unit, key, false);
   }
   void open_codegen() override { einjit::open_codegen(target_); }
 
-  std::shared_ptr<const CompiledUnit> get(const Unit& unit, bool may_compile) {
-    const std::string key = unit.key();
+  Made get(const Unit& unit, const std::string& key, bool may_compile) {
+    if (Made made = find(key)) return made;
     std::promise<Made> promise;
     std::shared_future<Made> waiting;
     {
       std::lock_guard lock(mutex_);
       Entry& entry = units_[key];
-      if (auto made = entry.made.lock()) {
-        ++statistics_.found;
-        return made;
-      }
+      if (Made made = entry.made.lock()) return made;  // made since
       if (entry.pending.valid())
         waiting = entry.pending;
       else
@@ -81,7 +93,7 @@ class Library final : public UnitLibrary {
       } catch (const NeedsCodegen&) {
         // Whoever was first would not compile it.
         if (!may_compile) throw;
-        return get(unit, true);
+        return get(unit, key, true);
       }
     }
     return make(unit, key, may_compile, promise);
@@ -95,7 +107,6 @@ class Library final : public UnitLibrary {
   }
 
  private:
-  using Made = std::shared_ptr<const CompiledUnit>;
   // A unit lives as long as a kernel uses it; the entry then stays as a few bytes until swept.
   struct Entry {
     std::weak_ptr<const CompiledUnit> made;
@@ -106,16 +117,13 @@ class Library final : public UnitLibrary {
             std::promise<Made>& promise) {
     const auto start = std::chrono::steady_clock::now();
     try {
-      std::int64_t UnitStatistics::*count = &UnitStatistics::prebuilt;
+      std::int64_t UnitStatistics::*count = &UnitStatistics::compiled;
       Made made;
-      if (const UnitFunction function = prebuilt_.find(key)) {
-        made = std::make_shared<PrebuiltUnit>(function);
-      } else if ((made = load(key))) {
+      if ((made = load(key))) {
         count = &UnitStatistics::loaded;
       } else if (!may_compile) {
         throw NeedsCodegen(key);
       } else {
-        count = &UnitStatistics::compiled;
         const std::string object = einjit::open_codegen(target_).object(unit);
         made = std::make_shared<LoadedUnit>(code_, object);
         if (const ObjectCache* objects = cache()) objects->store(key, object);

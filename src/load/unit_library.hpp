@@ -30,7 +30,8 @@ struct NeedsCodegen : std::runtime_error {
 class UnitLibrary : public UnitProvider {
  public:
   // As get(), but throws NeedsCodegen instead of compiling.
-  virtual std::shared_ptr<const CompiledUnit> get_ready(const Unit& unit) = 0;
+  virtual std::shared_ptr<const CompiledUnit> get_ready(const Unit& unit,
+                                                        const std::string& key) = 0;
   // Opens the code generator if that has not happened yet.
   virtual void open_codegen() = 0;
   virtual UnitStatistics statistics() const = 0;

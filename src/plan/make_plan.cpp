@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <bit>
 #include <exception>
-#include <map>
+#include <initializer_list>
 #include <optional>
 #include <stdexcept>
 
@@ -282,29 +282,44 @@ Plan make_covering_plan(const LoopNest& nest, Cover cover, UnitShape shape) {
 void load_units(Plan& plan, UnitProvider& provider, const Executor& executor) {
   struct Missing {
     Unit unit;
+    std::string key;
     std::vector<std::shared_ptr<const CompiledUnit>*> wanted_by;
     std::exception_ptr failure;
   };
-  std::map<std::string, Missing> by_key;
-  for (PlanCall& call : plan.calls)
-    for (PlanCall::Variant& variant : call.variants)
-      for (bool without_old : {false, true}) {
-        Unit unit = variant.unit;
-        if (without_old && unit.old == Old::scale_by_beta) unit.old = Old::ignore;
-        Missing& missing = by_key[unit.key()];
-        missing.unit = std::move(unit);
-        missing.wanted_by.push_back(&variant.code[without_old]);
-      }
   struct Work {
     UnitProvider& provider;
-    std::vector<Missing*> units;
+    std::vector<Missing> units;
   } work{provider, {}};
-  for (auto& [key, missing] : by_key) work.units.push_back(&missing);
+  auto load = [&](const Unit& unit,
+                  std::initializer_list<std::shared_ptr<const CompiledUnit>*> wanted_by) {
+    std::string key = unit.key();
+    auto missing = std::ranges::find(work.units, key, &Missing::key);
+    if (missing == work.units.end()) {
+      if (const auto code = provider.find(key)) {
+        for (auto* place : wanted_by) *place = code;
+        return;
+      }
+      missing = work.units.insert(missing, {unit, std::move(key), {}, {}});
+    }
+    missing->wanted_by.insert(missing->wanted_by.end(), wanted_by);
+  };
+  for (PlanCall& call : plan.calls)
+    for (PlanCall::Variant& variant : call.variants) {
+      const bool reads_old = variant.unit.old == Old::scale_by_beta;
+      if (!reads_old) {
+        load(variant.unit, {&variant.code[0], &variant.code[1]});
+        continue;
+      }
+      load(variant.unit, {&variant.code[0]});
+      Unit without_old = variant.unit;
+      without_old.old = Old::ignore;
+      load(without_old, {&variant.code[1]});
+    }
   auto body = [](void* argument, std::int64_t piece) {
     auto& work = *static_cast<Work*>(argument);
-    Missing& missing = *work.units[static_cast<std::size_t>(piece)];
+    Missing& missing = work.units[static_cast<std::size_t>(piece)];
     try {
-      const auto code = work.provider.get(missing.unit);
+      const auto code = work.provider.get(missing.unit, missing.key);
       for (auto* place : missing.wanted_by) *place = code;
     } catch (...) {
       missing.failure = std::current_exception();
@@ -312,8 +327,8 @@ void load_units(Plan& plan, UnitProvider& provider, const Executor& executor) {
   };
   const auto count = static_cast<std::int64_t>(work.units.size());
   (count > 1 ? executor : serial_executor).run(executor.context, count, body, &work);
-  for (const Missing* missing : work.units)
-    if (missing->failure) std::rethrow_exception(missing->failure);
+  for (const Missing& missing : work.units)
+    if (missing.failure) std::rethrow_exception(missing.failure);
 }
 
 }  // namespace einjit

@@ -42,7 +42,7 @@ class ScheduleBuilder::Builder {
   void finish(Schedule& schedule) {
     schedule_ = &schedule;
     add_tile();
-    add_hints(schedule, p_, tile_);
+    add_hints(schedule, p_, tile_, length_);
   }
 
  private:
@@ -370,8 +370,8 @@ class ScheduleBuilder::Builder {
 
 double idle_part(std::int64_t extent, std::int64_t step) {
   double idle = 0;
+  const std::int64_t whole = extent / step, rest = extent - whole * step;
   for (std::int64_t threads : {2, 4}) {
-    const std::int64_t whole = extent / step, rest = extent % step;
     const std::int64_t rounds = (whole + threads - 1) / threads;
     const std::int64_t last = whole % threads == 0 ? rest : 0;
     idle += static_cast<double>((rounds * step + last) * threads) / static_cast<double>(extent) - 1;

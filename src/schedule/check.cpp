@@ -142,45 +142,22 @@ class Checker {
 
   Result<void> check_stream() const {
     if (schedule_.store == Store::cached) return {};
-    if (c_.beta != Beta::zero) return fail("'stream out' is for outputs that are not read");
-    for (Label l = 0; l < c_.label_count(); ++l)
-      if (c_.is_reduced(l) && length_[l] < c_.extents[l])
-        return fail(fmt::format("'stream out' needs the whole sum over '{}' in one tile", name(l)));
-    // Every vector stored must lie as the output does: whole lines between positions.
-    constexpr std::int64_t kLine = 64;
-    for (Label l = 0; l < c_.label_count(); ++l)
-      if (c_.out.strides[l] != 1 && c_.out.strides[l] * size_of(c_.dtype) % kLine != 0 &&
-          !is_joined(l) && !is_spread(l))
+    const auto fault = stream_fault(schedule_, c_, length_);
+    if (!fault) return {};
+    switch (fault->kind) {
+      case StreamFault::Kind::output_is_read:
+        return fail("'stream out' is for outputs that are not read");
+      case StreamFault::Kind::sum_is_cut:
+        return fail(fmt::format("'stream out' needs the whole sum over '{}' in one tile",
+                                name(fault->label)));
+      case StreamFault::Kind::stride:
         return fail(fmt::format("'stream out' needs strides of whole cache lines, '{}' has {}",
-                                name(l), c_.out.strides[l]));
-    for (const auto& item : schedule_.outer)
-      if (const auto* loop = std::get_if<LoopSpec>(&item))
-        if ((c_.out.strides[loop->label] == 1 || is_joined(loop->label) ||
-             is_spread(loop->label)) &&
-            loop->step * c_.out.strides[loop->label] * size_of(c_.dtype) % kLine != 0)
-          return fail(fmt::format("'stream out' needs steps of whole cache lines along '{}'",
-                                  name(loop->label)));
-    return {};
-  }
-
-  // Whether the tile holds whole runs of the vec label that are written as one along the label.
-  bool is_joined(Label l) const {
-    const TileVar* var = tile_var(l);
-    if (!var || var->role != Role::unroll || c_.is_reduced(l)) return false;
-    return std::ranges::any_of(schedule_.tile, [&](const TileVar& vec) {
-      return vec.role == Role::vec && length_[vec.label] == c_.extents[vec.label] &&
-             is_written_joined(c_, vec.label, l);
-    });
-  }
-
-  // Whether the tile holds vectors along the label that are written in turn with all of another.
-  bool is_spread(Label l) const {
-    const TileVar* var = tile_var(l);
-    if (!var || var->role != Role::vec || c_.is_reduced(l)) return false;
-    return std::ranges::any_of(schedule_.tile, [&](const TileVar& among) {
-      return among.role == Role::unroll && length_[among.label] == c_.extents[among.label] &&
-             is_interleaved(c_, c_.out, l, among.label);
-    });
+                                name(fault->label), c_.out.strides[fault->label]));
+      case StreamFault::Kind::step:
+        break;
+    }
+    return fail(fmt::format("'stream out' needs steps of whole cache lines along '{}'",
+                            name(fault->label)));
   }
 
   const Schedule& schedule_;
@@ -190,7 +167,67 @@ class Checker {
   int cutting_loops_ = 0;
 };
 
+// Whether an output may be written past the caches by a tile: what lies next to each other in it.
+class StreamCheck {
+ public:
+  StreamCheck(const Schedule& schedule, const Contraction& c, std::span<const std::int64_t> length)
+      : schedule_(schedule), c_(c), length_(length) {}
+
+  std::optional<StreamFault> run() const {
+    using Kind = StreamFault::Kind;
+    if (c_.beta != Beta::zero) return StreamFault{Kind::output_is_read};
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (c_.is_reduced(l) && length_[l] < c_.extents[l]) return StreamFault{Kind::sum_is_cut, l};
+    // Every vector stored must lie as the output does: whole lines between positions.
+    constexpr std::int64_t kLine = 64;
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (c_.out.strides[l] != 1 && c_.out.strides[l] * size_of(c_.dtype) % kLine != 0 &&
+          !is_joined(l) && !is_spread(l))
+        return StreamFault{Kind::stride, l};
+    for (const auto& item : schedule_.outer)
+      if (const auto* loop = std::get_if<LoopSpec>(&item))
+        if (loop->step * c_.out.strides[loop->label] * size_of(c_.dtype) % kLine != 0 &&
+            (c_.out.strides[loop->label] == 1 || is_joined(loop->label) || is_spread(loop->label)))
+          return StreamFault{Kind::step, loop->label};
+    return std::nullopt;
+  }
+
+ private:
+  // The tile's variable of the role over an output label.
+  const TileVar* output_var(Label l, Role role) const {
+    const auto it = std::ranges::find(schedule_.tile, l, &TileVar::label);
+    return it == schedule_.tile.end() || it->role != role || c_.is_reduced(l) ? nullptr : &*it;
+  }
+  bool is_whole(const TileVar& var) const { return length_[var.label] == c_.extents[var.label]; }
+
+  // Whether the tile holds whole runs of the vec label that are written as one along the label.
+  bool is_joined(Label l) const {
+    return output_var(l, Role::unroll) &&
+           std::ranges::any_of(schedule_.tile, [&](const TileVar& vec) {
+             return vec.role == Role::vec && is_whole(vec) && is_written_joined(c_, vec.label, l);
+           });
+  }
+
+  // Whether the tile holds vectors along the label that are written in turn with all of another.
+  bool is_spread(Label l) const {
+    return output_var(l, Role::vec) &&
+           std::ranges::any_of(schedule_.tile, [&](const TileVar& among) {
+             return among.role == Role::unroll && is_whole(among) &&
+                    is_interleaved(c_, c_.out, l, among.label);
+           });
+  }
+
+  const Schedule& schedule_;
+  const Contraction& c_;
+  std::span<const std::int64_t> length_;
+};
+
 }  // namespace
+
+std::optional<StreamFault> stream_fault(const Schedule& schedule, const Contraction& contraction,
+                                        std::span<const std::int64_t> lengths) {
+  return StreamCheck(schedule, contraction, lengths).run();
+}
 
 Result<void> check(const Schedule& schedule, const Contraction& contraction) {
   return Checker(schedule, contraction).run();

@@ -31,6 +31,7 @@ bool copies_from_memory(const Problem& p, const RegisterTile& tile) {
 std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile) {
   const Contraction& c = p.c;
   std::vector<LoopPlan> plans;
+  plans.reserve(18);
   if (tile.packed) {
     const bool is_ahead = c.dynamic.empty() && copies_from_memory(p, tile);
     for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside})
@@ -54,56 +55,43 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile) {
   return plans;
 }
 
-// What cutting the work into parallel pieces costs: threads that idle, and every piece's start.
-double parallel_cycles(const Contraction& c, const Schedule& schedule, double cycles) {
-  std::vector<std::int64_t> length = c.extents;
-  double pieces = 1;
-  for (const auto& item : schedule.outer) {
-    const auto* loop = std::get_if<LoopSpec>(&item);
-    if (!loop) continue;
-    pieces *= static_cast<double>((length[loop->label] + loop->step - 1) / loop->step);
-    if (loop->order == Order::parallel)
-      return pieces * kPieceCycles + kIdle * cycles * idle_part(c.extents[loop->label], loop->step);
-    length[loop->label] = std::min(length[loop->label], loop->step);
-  }
-  return kIdle * cycles * idle_part(1, 1);
-}
-
-// How often the loops outside come to each item of the schedule, where `counts(loop)` says which of
-// them matter.
-template <class Counts, class Visit>
-void visit_trips(const Contraction& c, const Schedule& schedule, const Counts& counts,
-                 const Visit& visit) {
-  std::vector<std::int64_t> length = c.extents;
-  double trips = 1;
-  for (const auto& item : schedule.outer) {
-    if (const auto* loop = std::get_if<LoopSpec>(&item)) {
-      std::int64_t& rest = length[loop->label];
-      if (counts(*loop)) trips *= static_cast<double>((rest + loop->step - 1) / loop->step);
-      rest = std::min(rest, loop->step);
+// What the loops of a schedule cost beside their tiles and their traffic.
+class LoopCost {
+ public:
+  LoopCost(const Contraction& c, const Schedule& schedule, std::vector<std::int64_t>& lengths) {
+    lengths = c.extents;
+    double trips = 1;  // of all loops so far
+    for (const auto& item : schedule.outer) {
+      if (std::holds_alternative<PackSpec>(item)) {
+        copies_ += trips;
+        continue;
+      }
+      const LoopSpec& loop = std::get<LoopSpec>(item);
+      std::int64_t& length = lengths[static_cast<std::size_t>(loop.label)];
+      const auto times = static_cast<double>((length + loop.step - 1) / loop.step);
+      trips *= times;
+      if (c.is_reduced(loop.label)) sum_pieces_ *= times;
+      if (loop.order == Order::parallel && parallel_pieces_ == 0) {
+        parallel_pieces_ = trips;
+        idle_ = idle_part(c.extents[static_cast<std::size_t>(loop.label)], loop.step);
+      }
+      length = std::min(length, loop.step);
     }
-    visit(item, trips);
   }
-}
 
-double sum_pieces(const Contraction& c, const Schedule& schedule) {
-  double pieces = 1;
-  visit_trips(
-      c, schedule, [&](const LoopSpec& loop) { return c.is_reduced(loop.label); },
-      [&](const auto&, double trips) { pieces = trips; });
-  return pieces;
-}
+  // `stores`: of all sums to what was stored, which every further piece of the sum costs again.
+  double cycles(double stores) const { return (sum_pieces_ - 1) * stores + copies_ * kCopyCycles; }
 
-// What calling each copy takes: much where boxes are small.
-double copy_cycles(const Contraction& c, const Schedule& schedule) {
-  double copies = 0;
-  visit_trips(
-      c, schedule, [](const LoopSpec&) { return true; },
-      [&](const auto& item, double trips) {
-        if (std::holds_alternative<PackSpec>(item)) copies += trips;
-      });
-  return copies * kCopyCycles;
-}
+  // Of cutting work of so many cycles into parallel pieces: threads that idle, every piece's start.
+  double parallel_cycles(double work) const {
+    const double idle = parallel_pieces_ > 0 ? idle_ : idle_part(1, 1);
+    return parallel_pieces_ * kPieceCycles + kIdle * work * idle;
+  }
+
+ private:
+  double sum_pieces_ = 1, copies_ = 0;
+  double parallel_pieces_ = 0, idle_ = 0;
+};
 
 // Tiles of `tiled` with all their plans, by falling promise of the tile, as schedules of `p.c`,
 // which `as_schedule_of_c(schedule)` makes of them where it can; `keep(schedule, tile, cycles)`
@@ -115,9 +103,10 @@ void for_each_candidate(const Problem& p, const Problem& tiled,
   double limit = HUGE_VAL;  // cycles
   ScheduleBuilder builder(tiled);
   std::vector<Schedule> seen;  // the tile's, then memory for the next ones
+  std::vector<std::int64_t> lengths;
   for (const RatedTile& rated : register_tiles(tiled)) {
     if (rated.cycles > limit) break;  // sorted: no later one can win
-    const double stores = TileCost(tiled, rated.tile).store_cycles();
+    const double stores = TileCost(tiled, rated.tile, 0).store_cycles();
     double least = HUGE_VAL;
     std::size_t tried = 0, count = 0;
     for (const LoopPlan& plan : plans_for(tiled, rated.tile)) {
@@ -132,9 +121,9 @@ void for_each_candidate(const Problem& p, const Problem& tiled,
       builder.finish(next);
       const Schedule* schedule = as_schedule_of_c(next);
       if (!schedule) continue;
-      double cycles = schedule_cycles(p, *schedule, rated.cycles) +
-                      (sum_pieces(p.c, *schedule) - 1) * stores + copy_cycles(p.c, *schedule);
-      if (rated.cycles > kParallelCycles) cycles += parallel_cycles(p.c, *schedule, cycles);
+      const LoopCost loops(p.c, *schedule, lengths);
+      double cycles = schedule_cycles(p, *schedule, rated.cycles) + loops.cycles(stores);
+      if (rated.cycles > kParallelCycles) cycles += loops.parallel_cycles(cycles);
       least = std::min(least, cycles);
       if (cycles < limit) limit = keep(*schedule, rated.tile, cycles);
     }

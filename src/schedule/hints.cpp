@@ -1,8 +1,11 @@
 #include "schedule/hints.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdlib>
+#include <memory_resource>
 #include <optional>
 #include <ranges>
 
@@ -22,17 +25,14 @@ constexpr std::int64_t kLinesFollowed = 12;
 
 class Hints {
  public:
-  Hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile)
+  Hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile,
+        std::span<const std::int64_t> lengths)
       : schedule_(schedule),
         p_(problem),
         c_(p_.c),
         target_(p_.target),
         tile_(tile),
-        length_(c_.extents) {
-    for (const auto& item : schedule.outer)
-      if (const auto* loop = std::get_if<LoopSpec>(&item))
-        length_[loop->label] = std::min(length_[loop->label], loop->step);
-  }
+        length_(lengths) {}
 
   void run() {
     schedule_.store = Store::cached;
@@ -43,14 +43,17 @@ class Hints {
   }
 
  private:
+  using Lengths = std::pmr::vector<std::int64_t>;
+  Lengths all_lengths() { return {c_.extents.begin(), c_.extents.end(), &memory_}; }
+
   // Outputs written once and larger than the caches go past them; those that tiles come back to are
   // asked for ahead.
   void choose_stores() {
     const double out_bytes = p_.out.elements * static_cast<double>(p_.item);
     if (out_bytes > static_cast<double>(target_.l2_bytes) * kStreamCaches) {
-      schedule_.store = Store::streaming;
-      if (check(schedule_, c_)) return;
-      schedule_.store = Store::cached;
+      const bool may_stream = !stream_fault(schedule_, c_, length_);
+      schedule_.store = may_stream ? Store::streaming : Store::cached;
+      if (may_stream) return;
     }
     if (tile_.packed && out_bytes > static_cast<double>(target_.l1_bytes))
       schedule_.prefetch = Prefetch::output;
@@ -107,7 +110,7 @@ class Hints {
     return std::abs(a.strides[l]) >= line_items();
   }
 
-  double box_bytes(const Access& a, const std::vector<std::int64_t>& length) const {
+  double box_bytes(const Access& a, std::span<const std::int64_t> length) const {
     double elements = 1;
     for (Label l = 0; l < c_.label_count(); ++l)
       if (a.strides[l] != 0) elements *= static_cast<double>(length[l]);
@@ -140,9 +143,9 @@ class Hints {
   // Along the innermost loop that goes from one box of the operand to another that is elsewhere,
   // and whose boxes are large enough for the next one's lines to come while one is read, and small
   // enough for them to stay. Where all are small, a few steps further.
-  std::optional<Ahead> next_box(const Access& a) const {
+  std::optional<Ahead> next_box(const Access& a) {
     std::optional<Ahead> found, small;
-    std::vector<std::int64_t> length = c_.extents;
+    Lengths length = all_lengths();
     auto bytes = [&](const Access& access) { return box_bytes(access, length); };
     const auto least = static_cast<double>(kLinesOfBox * target_.line_bytes);
     for (const auto& item : schedule_.outer)
@@ -199,11 +202,12 @@ class Hints {
   }
 
   // All rows of a tile together stay a small part of L2.
-  std::int64_t lines_ahead(const Access& a, Label along) const {
+  std::int64_t lines_ahead(const Access& a, Label along) {
     // Inside the last loop along the rows all other ranges are gone through, unless that is so much
     // that the tile alone goes along them.
-    std::vector<std::int64_t> length = c_.extents, inside = length_;
-    auto rows = [&](const std::vector<std::int64_t>& of) {
+    Lengths length = all_lengths();
+    Lengths inside(length_.begin(), length_.end(), &memory_);
+    auto rows = [&](std::span<const std::int64_t> of) {
       std::int64_t count = 1;
       for (Label l = 0; l < c_.label_count(); ++l)
         if (a.strides[l] != 0 && l != along) count *= of[l];
@@ -230,13 +234,13 @@ class Hints {
   }
 
   // Larger than the caches, and loops come back to it hardly ever.
-  bool streams_once(const Operand& operand) const {
+  bool streams_once(const Operand& operand) {
     if (operand.elements * static_cast<double>(p_.item) <
         static_cast<double>(target_.l2_bytes) * kStreamCaches)
       return false;
     const Access& a = *operand.access;
     const auto l2_bytes = static_cast<double>(target_.l2_bytes);
-    std::vector<std::int64_t> length = c_.extents;
+    Lengths length = all_lengths();
     std::int64_t times = 1;
     for (const auto& item : schedule_.outer)
       if (const auto* loop = std::get_if<LoopSpec>(&item)) {
@@ -254,13 +258,16 @@ class Hints {
   const Contraction& c_;
   const Target& target_;
   const RegisterTile& tile_;
-  std::vector<std::int64_t> length_;  // of each label inside all loops
+  std::span<const std::int64_t> length_;  // of each label inside all loops
+  std::array<std::byte, 1024> buffer_;
+  std::pmr::monotonic_buffer_resource memory_{buffer_.data(), buffer_.size()};
 };
 
 }  // namespace
 
-void add_hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile) {
-  Hints(schedule, problem, tile).run();
+void add_hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile,
+               std::span<const std::int64_t> lengths) {
+  Hints(schedule, problem, tile, lengths).run();
 }
 
 }  // namespace einjit

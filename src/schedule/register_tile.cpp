@@ -1,6 +1,7 @@
 #include "schedule/register_tile.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <ranges>
 #include <utility>
 
@@ -60,26 +61,35 @@ class Enumerator {
   void consider(const RegisterTile& tile) {
     if (registers_used(p_, tile) > target_.vector_registers) return;
     if (tile.steps > 1 && !may_unroll_sum(tile)) return;
-    const bool packs = can_pack(tile);
-    const unsigned vec_bit = packs && c_.in[0].strides[tile.vec] == 0 ? 2 : 1;
-    const unsigned may_pack = packs ? worth_packing_ & (tile.unroll < 0 ? vec_bit : 3u) : 0u;
-    const TileCost cost(p_, tile);
-    rate(tile, cost, 0);
-    if (may_pack & (vec_bit ^ 3)) rate(tile, cost, vec_bit ^ 3);
-    if (!(may_pack & vec_bit)) return;
-    // Panels are whole vectors wide, or end with half of one: one kind of code for odd lengths.
+    if (box_ && box_->is_of(tile))
+      box_->set_sum(tile);
+    else
+      box_.emplace(p_, tile, may_pack(tile));
+    const unsigned may_pack = box_->may_pack, vec_bit = may_pack & vec_operand(tile);
+    rate(tile, box_->cost, 0);
+    if (may_pack & ~vec_bit) rate(tile, box_->cost, may_pack & ~vec_bit);
+    if (!vec_bit) return;
     RegisterTile even = tile;
-    if (tile.vec_length > lanes_ && tile.vec_length % (lanes_ / 2) != 0)
-      even.vec_length = (tile.vec_length + lanes_ - 1) / lanes_ * lanes_;
-    const TileCost even_cost(p_, even);
+    even.vec_length = box_->even_length;
+    const TileCost& even_cost = box_->even_cost ? *box_->even_cost : box_->cost;
     rate(even, even_cost, vec_bit);
-    if (may_pack == 3) rate(even, even_cost, 3);
+    if (may_pack & ~vec_bit) rate(even, even_cost, may_pack);
+  }
+
+  // The operand that has the vec label, as a bit set.
+  unsigned vec_operand(const RegisterTile& tile) const {
+    return !c_.in.empty() && tile.vec >= 0 && c_.in[0].strides[tile.vec] != 0 ? 1 : 2;
+  }
+  // The operands that are worth copies into panels.
+  unsigned may_pack(const RegisterTile& tile) const {
+    if (!can_pack(tile)) return 0;
+    return worth_packing_ & (tile.unroll < 0 ? vec_operand(tile) : 3u);
   }
 
   bool may_unroll_sum(const RegisterTile& tile) const {
     if (c_.is_dynamic(tile.inner >= 0 || p_.reduced.empty() ? tile.inner : p_.reduced.back()))
       return false;
-    const std::int64_t sums = (tile.vec_length + lanes_ - 1) / lanes_ * tile.unroll_length;
+    const std::int64_t sums = p_.vectors_in(tile.vec_length) * tile.unroll_length;
     return sums * tile.steps <= kMostUnrolled;
   }
 
@@ -204,12 +214,15 @@ class Enumerator {
         if (unroll == vec || !is_worth_unrolling(unroll, vec)) continue;
         const std::int64_t most = (target_.vector_registers - vectors - 1) / vectors;
         const std::int64_t one_set = std::min(most, l1_ways(target_) - kOtherRows);
+        std::uint64_t tried = 3;  // bit per length; 0 and 1 unroll nothing
         for (std::int64_t length : {most, most - 1, most - 2, most / 2, std::int64_t{lanes_},
                                     std::int64_t{4}, even(c_.extents[unroll], most), one_set}) {
           if (length < 2) continue;
           tile.unroll = unroll;
           tile.unroll_length = length == lanes_ ? std::min(length, c_.extents[unroll])
                                                 : balanced(c_.extents[unroll], length);
+          if (tried >> tile.unroll_length & 1) continue;
+          tried |= std::uint64_t{1} << tile.unroll_length;
           consider_chains(tile);
         }
         tile.unroll = -1;
@@ -257,6 +270,39 @@ class Enumerator {
                                c_.in[1 - vec_operand].strides[tile.unroll] != 0);
   }
 
+  // What tiles of the same vec and unrolled labels share.
+  struct Box {
+    Box(const Problem& p, const RegisterTile& t, unsigned packable)
+        : tile(t),
+          may_pack(packable),
+          even_length(even_panel(p, t.vec_length)),
+          cost(p, t, may_pack) {
+      if (!may_pack || even_length == t.vec_length) return;
+      RegisterTile even = t;
+      even.vec_length = even_length;
+      even_cost.emplace(p, even, may_pack);
+    }
+    void set_sum(const RegisterTile& t) {
+      cost.set_sum(t);
+      if (even_cost) even_cost->set_sum(t);
+    }
+    // Panels are whole vectors wide, or end with half of one: one kind of code for odd lengths.
+    static std::int64_t even_panel(const Problem& p, std::int64_t length) {
+      return length > p.lanes && length % (p.lanes / 2) != 0 ? p.vectors_in(length) * p.lanes
+                                                             : length;
+    }
+    bool is_of(const RegisterTile& t) const {
+      return t.vec == tile.vec && t.vec_length == tile.vec_length && t.unroll == tile.unroll &&
+             t.unroll_length == tile.unroll_length && t.unroll2 == tile.unroll2 &&
+             t.unroll2_length == tile.unroll2_length;
+    }
+    RegisterTile tile;
+    unsigned may_pack;
+    std::int64_t even_length;
+    TileCost cost;
+    std::optional<TileCost> even_cost;  // where panels are wider
+  };
+
   struct Best {
     std::uint64_t kind;
     RatedTile rated;
@@ -269,6 +315,7 @@ class Enumerator {
   bool is_read_once_ = false;  // some input, about
   unsigned worth_packing_ = 0;
   std::vector<Best> best_;
+  std::optional<Box> box_;
 };
 
 }  // namespace

@@ -35,6 +35,8 @@
 // [reduced labels][vec or unroll label % factor], the last contiguous.
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -100,5 +102,16 @@ Result<Schedule> parse_schedule(std::string_view text, const Contraction& contra
 // Whether the schedule computes the contraction: every label covered, packs well placed, parallel
 // loops over output labels only; streamed stores only where the sum is whole and lines are.
 Result<void> check(const Schedule& schedule, const Contraction& contraction);
+
+// Why an output cannot be written past the caches.
+struct StreamFault {
+  enum class Kind : std::uint8_t { output_is_read, sum_is_cut, stride, step };
+  Kind kind;
+  Label label = -1;
+};
+
+// `lengths`: of the range of each label inside all loops.
+std::optional<StreamFault> stream_fault(const Schedule& schedule, const Contraction& contraction,
+                                        std::span<const std::int64_t> lengths);
 
 }  // namespace einjit

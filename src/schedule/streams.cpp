@@ -6,6 +6,15 @@
 #include <memory>
 
 namespace einjit {
+namespace {
+
+// Of a positive number below 2^62, without a call where the processor has no instruction for it.
+double ceil(double value) {
+  const auto whole = static_cast<double>(static_cast<std::int64_t>(value));
+  return whole < value ? whole + 1 : whole;
+}
+
+}  // namespace
 
 Streams::Streams(const Problem& problem, const Schedule& schedule)
     : p_(problem),
@@ -21,7 +30,7 @@ Streams::Streams(const Problem& problem, const Schedule& schedule)
   streams_.push_back({&p_.out, 0, all, false, true});
   for (Stream& s : streams_) {
     s.boxes = array_of<StreamBox>(s.to + 1);
-    for (std::size_t depth = 0; depth <= s.to; ++depth) s.boxes[depth] = measure(s, depth);
+    measure(s);
   }
   for (Level level : {Level::l1, Level::l2}) {
     std::size_t& fitting = fitting_[static_cast<int>(level)];
@@ -87,45 +96,58 @@ void Streams::add_input(int operand) {
   streams_.push_back({panel, pack->depth, all, true});
 }
 
-StreamBox Streams::measure(const Stream& s, std::size_t depth) const {
-  StreamBox box{};
-  const double run = run_length(s, depth);
-  measure_lines(s, depth, run, box);
-  box.pages = pages(s, depth);
-  if (s.is_output && schedule_.store == Store::streaming) return box;
-  const double bytes = box.lines * static_cast<double>(target_.line_bytes);
-  box.footprint[0] = s.is_dense ? bytes : bytes * l1_conflict(s, depth);
-  box.footprint[1] = s.is_dense ? bytes : bytes * l2_conflict(s, depth, run);
-  return box;
+// Loops the stream does not move along leave its box as it is.
+void Streams::measure(const Stream& s) const {
+  for (std::size_t depth = 0; depth <= s.to; ++depth) {
+    if (depth > 0 && !moves_along(s, depth))
+      s.boxes[depth] = s.boxes[depth - 1];
+    else
+      measure_box(s, depth);
+    measure_lines(s, depth);
+  }
 }
 
-void Streams::measure_lines(const Stream& s, std::size_t depth, double own_run,
-                            StreamBox& box) const {
+void Streams::measure_box(const Stream& s, std::size_t depth) const {
+  StreamBox& box = s.boxes[depth];
   const Lengths lengths = nest_.lengths(depth);
-  double elements = 1, reach = 1;
+  box.elements = box.reach = box.run = box.pages = 1;
+  bool is_run = true;
   for (const Move& m : s.operand->moves) {
     const double length = lengths[static_cast<std::size_t>(m.label)];
-    elements *= length;
-    reach += m.stride * std::max(length - 1, 0.0);
+    box.elements *= length;
+    box.reach += m.stride * std::max(length - 1, 0.0);
+    if (length <= 1) continue;
+    is_run &= m.stride <= box.run;
+    if (is_run && m.stride == box.run) box.run *= length;
+    box.pages *= std::max(1.0, std::min(length, length * m.stride_bytes / kPage));
   }
+  if (s.is_dense) box.pages = 0;  // scratch lies on large pages
+  box.conflict[0] = s.is_dense ? 1 : l1_conflict(s, depth);
+  box.conflict[1] = s.is_dense ? 1 : l2_conflict(s, depth, box.run);
+}
+
+void Streams::measure_lines(const Stream& s, std::size_t depth) const {
+  StreamBox& box = s.boxes[depth];
+  const double per_item = 1 / line_items();  // a power of two
   box.run_lines = kRunLines;
   if (s.is_dense) {
-    box.lines = std::ceil(elements / line_items());
-    return;
+    box.lines = ceil(box.elements * per_item);
+  } else {
+    // The loop outside may go on where the box ends.
+    const double run = depth > 0 && moves_along(s, depth) ? run_with_loop(s, depth) : box.run;
+    auto is_aligned = [&] {  // runs begin and end on lines, if the array begins on one
+      const auto items = static_cast<std::int64_t>(line_items());
+      return static_cast<std::int64_t>(run) % items == 0 && s.operand->row_alignment >= items;
+    };
+    const double partial = run >= box.elements || run <= 1 || is_aligned() ? 0 : 0.5;
+    box.run_lines = std::max(run * per_item + partial, 1.0);
+    // Windows overlap: there are no more lines than from the first element to the last.
+    const double lines = std::max(box.elements / run * box.run_lines, box.elements * per_item);
+    box.lines = std::min(lines, ceil(box.reach * per_item) + 1);
   }
-  // The loop outside may go on where the box ends.
-  const bool goes_on =
-      depth > 0 && s.access().strides[static_cast<std::size_t>(nest_.loops[depth - 1].label)] != 0;
-  const double run = goes_on ? run_with_loop(s, depth) : own_run;
-  auto is_aligned = [&] {  // runs begin and end on lines, if the array begins on one
-    const auto items = static_cast<std::int64_t>(line_items());
-    return static_cast<std::int64_t>(run) % items == 0 && s.operand->row_alignment >= items;
-  };
-  const double partial = run >= elements || run <= 1 || is_aligned() ? 0 : 0.5;
-  box.run_lines = std::max(run / line_items() + partial, 1.0);
-  // Windows overlap: there are no more lines than from the first element to the last.
-  const double lines = std::max(elements / run * box.run_lines, elements / line_items());
-  box.lines = std::min(lines, std::ceil(reach / line_items()) + 1);
+  const bool is_cached = !s.is_output || schedule_.store == Store::cached;
+  const double bytes = is_cached ? box.lines * static_cast<double>(target_.line_bytes) : 0;
+  for (int level : {0, 1}) box.footprint[level] = bytes * box.conflict[level];
 }
 
 double Streams::run_with_loop(const Stream& s, std::size_t depth) const {
@@ -182,10 +204,7 @@ double Streams::lines_along(const Stream& s) const {
 }
 
 double Streams::rows_at_once(const Stream& s) const {
-  double elements = 1;
-  for (const Move& m : s.operand->moves)
-    elements *= nest_.lengths(s.to)[static_cast<std::size_t>(m.label)];
-  return elements / walked_run(s);
+  return s.boxes[s.to].elements / walked_run(s);
 }
 
 double Streams::rows_in_one_set(const Stream& s) const {
@@ -198,17 +217,6 @@ double Streams::rows_in_one_set(const Stream& s) const {
       rows *= tile[static_cast<std::size_t>(var.label)];
   }
   return rows;
-}
-
-double Streams::pages(const Stream& s, std::size_t depth) const {
-  if (s.is_dense) return 0;  // scratch lies on large pages
-  const Lengths box = nest_.lengths(depth);
-  double pages = 1;
-  for (const Move& m : s.operand->moves) {
-    const double length = box[static_cast<std::size_t>(m.label)];
-    if (length > 1) pages *= std::max(1.0, std::min(length, length * m.stride_bytes / kPage));
-  }
-  return pages;
 }
 
 }  // namespace einjit

@@ -25,12 +25,15 @@ inline std::int64_t l1_ways(const Target& target) { return target.l1_bytes / kPa
 enum class Level : std::uint8_t { l1, l2 };
 using Lengths = std::span<const double>;  // of the range of each label
 
-// What a stream's box at some depth takes: lines and the length of its runs in lines, bytes of a
-// cache (rows that fall into few sets take more), pages.
+// What a stream's box at some depth takes: elements, those from its first to its last, those that
+// lie end to end; lines and the length of its runs in lines; bytes of a cache (rows that fall into
+// few sets take more); pages.
 struct StreamBox {
+  double elements, reach, run;
+  double conflict[2];  // per Level
+  double pages;
   double lines, run_lines;
   double footprint[2];  // per Level
-  double pages;
 };
 
 // One array as the nest sees it between two depths.
@@ -76,15 +79,12 @@ class Streams {
     }
     return run;
   }
-  double run_length(const Stream& s, std::size_t depth) const {
-    const Lengths lengths = nest_.lengths(depth);
-    return run_length(s, [&](Label l) { return lengths[static_cast<std::size_t>(l)]; });
+  // Whether the loop outside a depth moves the stream.
+  bool moves_along(const Stream& s, std::size_t depth) const {
+    return s.access().strides[static_cast<std::size_t>(nest_.loops[depth - 1].label)] != 0;
   }
   // With the whole of what the loop outside goes along.
   double run_with_loop(const Stream& s, std::size_t depth) const;
-  // L2 is indexed by physical addresses: pages lie anywhere, but places in them stay. Rows a power
-  // of two apart use a part of the places, and so of the sets. `run`: run_length at the depth.
-  double l2_conflict(const Stream& s, std::size_t depth, double run) const;
   double footprint_at(std::size_t depth, Level level) const;
   double bytes_of(Level level) const { return cache_bytes_[static_cast<int>(level)]; }
   // The outermost depth whose streams fit a cache together.
@@ -114,11 +114,14 @@ class Streams {
   std::span<T> array_of(std::size_t count);
   void add_nest();
   void add_input(int operand);
-  StreamBox measure(const Stream& s, std::size_t depth) const;
-  void measure_lines(const Stream& s, std::size_t depth, double run, StreamBox& box) const;
-  double pages(const Stream& s, std::size_t depth) const;
+  void measure(const Stream& s) const;
+  void measure_box(const Stream& s, std::size_t depth) const;
+  void measure_lines(const Stream& s, std::size_t depth) const;
   // Rows read in turn, an element of each at a time, thrash the set they share.
   double l1_conflict(const Stream& s, std::size_t depth) const;
+  // L2 is indexed by physical addresses: pages lie anywhere, but places in them stay. Rows a power
+  // of two apart use a part of the places, and so of the sets.
+  double l2_conflict(const Stream& s, std::size_t depth, double run) const;
   double walked_run(const Stream& s) const;
 
   struct Pack {

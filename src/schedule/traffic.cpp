@@ -77,7 +77,7 @@ class Analysis : Streams {
     const double bytes = static_cast<double>(a.distance * stride) * item();
     if (stride != 1) return bytes <= bytes_of(Level::l2);  // rows end to end
     const std::size_t body = body_along(s);
-    return rows(s, body) * bytes * l2_conflict(s, body, run_length(s, body)) <= bytes_of(Level::l2);
+    return rows(s, body) * bytes * s.boxes[body].conflict[1] <= bytes_of(Level::l2);
   }
 
   // The depth of what is visited between two pieces of a row; that of the tile if no loop goes
@@ -225,7 +225,7 @@ class Analysis : Streams {
     if (s.is_dense || s.to < nest_.loops.size()) return kRunLines;
     const bool is_left_alone = !s.is_output && !is_asked_for(s) && line_cost(s) == 1;
     const std::size_t body = is_left_alone ? body_along(s) : s.to;
-    const double run = run_length(s, s.to);
+    const double run = s.boxes[s.to].run;
     const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
     const double most = is_streamed ? kStreams / 2 : kStreams;
     return rows(s, body) <= most ? kRunLines : std::max(run / line_items(), 1.0);
@@ -233,13 +233,11 @@ class Analysis : Streams {
 
   // Whether the loop outside goes on where the rows of the box end.
   bool goes_on(const Stream& s, std::size_t depth) const {
-    return run_with_loop(s, depth) > run_length(s, depth);
+    return moves_along(s, depth) && run_with_loop(s, depth) > s.boxes[depth].run;
   }
 
   double rows(const Stream& s, std::size_t depth) const {
-    double elements = 1;
-    for (const Move& m : s.operand->moves) elements *= nest_.lengths(depth)[m.label];
-    return elements / run_length(s, depth);
+    return s.boxes[depth].elements / s.boxes[depth].run;
   }
 
   // The innermost box walks over pages; beyond the first-level TLB's reach each costs a miss. Lines

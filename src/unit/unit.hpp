@@ -122,7 +122,9 @@ class CompiledUnit {
 class UnitProvider {
  public:
   virtual ~UnitProvider() = default;
-  virtual std::shared_ptr<const CompiledUnit> get(const Unit& unit) = 0;
+  // What is in memory or part of the program; null if there is more to do. `key`: unit.key().
+  virtual std::shared_ptr<const CompiledUnit> find(const std::string& key) = 0;
+  virtual std::shared_ptr<const CompiledUnit> get(const Unit& unit, const std::string& key) = 0;
 };
 
 }  // namespace einjit
