@@ -19,6 +19,7 @@ constexpr int kMerge = 32;                 // additions to an accumulator
 constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
 constexpr std::int64_t kRun = 32;          // elements read in a row where a block can choose
 constexpr std::int64_t kWholeRun = 128;    // contiguous labels up to this are not cut
+constexpr std::int64_t kRoomForRows = 3;   // halves of a block's size that whole rows may take
 constexpr std::int64_t kLongRun = 1024;    // elements; longer rows gain nothing
 
 }  // namespace
@@ -186,10 +187,10 @@ class ScheduleBuilder::Builder {
     if (first >= 0) add(first);
     for (Label l : p_.kept | std::views::reverse)
       if (side_of(l) == side && l != first) add(l);
-    if (plan_.rows == LongRows::operand) grow_run(loops, c_.in[operand], most);
+    if (plan_.is_ahead) grow_run(loops, c_.in[operand], most);
     for (LoopSpec& l : loops)
       if (c_.out.strides[l.label] == 1) grow(loops, l, run_target(l.label), most);
-    if (plan_.rows == LongRows::output) grow_run(loops, c_.in[operand], most);
+    if (!plan_.is_ahead) grow_run(loops, c_.in[operand], most);
     for (LoopSpec& l : loops) grow(loops, l, c_.extents[l.label], most);
   }
 
@@ -205,7 +206,7 @@ class ScheduleBuilder::Builder {
       grown = false;
       for (LoopSpec& l : loops) {
         if (a.strides[l.label] != run || c_.extents[l.label] == 1) continue;
-        grow(loops, l, run_target(l.label), most);
+        grow(loops, l, run_target(l.label), plan_.is_ahead ? most * kRoomForRows / 2 : most);
         grown = l.step >= c_.extents[l.label];
         run *= l.step;
         break;

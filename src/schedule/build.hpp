@@ -18,14 +18,12 @@ enum class LoopOrder : std::uint8_t { vec_outside, unroll_outside, by_output, by
 // whole sum write the output once.
 enum class SumCut : std::uint8_t { fits_l1, twice_l1, whole };
 
-// With packing: which rows of a block are made long first, those of the output or of the operand.
-enum class LongRows : std::uint8_t { output, operand };
-
 struct LoopPlan {
   LoopOrder order;
   SumCut cut = SumCut::fits_l1;
-  LongRows rows = LongRows::output;
-  bool is_ahead = false;  // the innermost copy's next source is asked for ahead
+  // With packing: the innermost copy's next source is asked for ahead. Of a block the operand's
+  // rows are then made long first, else the output's.
+  bool is_ahead = false;
 };
 
 // Work below this stays on one thread.

@@ -28,18 +28,17 @@ bool copies_from_memory(const Problem& p, const RegisterTile& tile) {
 
 // Plans worth a look: with panels, which side is outside and how much of the sum they hold;
 // without, all orders, but a contraction that fits L1 does not care.
-std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile) {
+std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool has_product) {
   const Contraction& c = p.c;
   std::vector<LoopPlan> plans;
   plans.reserve(18);
   if (tile.packed) {
+    // Copies from memory are always better asked for ahead, but products cannot be.
     const bool is_ahead = c.dynamic.empty() && copies_from_memory(p, tile);
     for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside})
       for (SumCut cut : {SumCut::fits_l1, SumCut::twice_l1, SumCut::whole}) {
-        plans.push_back({order, cut});
-        if (!is_ahead) continue;
-        for (LongRows rows : {LongRows::output, LongRows::operand})
-          plans.push_back({order, cut, rows, true});
+        plans.push_back({order, cut, is_ahead});
+        if (is_ahead && has_product) plans.push_back({order, cut});
       }
     return plans;
   }
@@ -109,7 +108,7 @@ void for_each_candidate(const Problem& p, const Problem& tiled,
     const double stores = TileCost(tiled, rated.tile, 0).store_cycles();
     double least = HUGE_VAL;
     std::size_t tried = 0, count = 0;
-    for (const LoopPlan& plan : plans_for(tiled, rated.tile)) {
+    for (const LoopPlan& plan : plans_for(tiled, rated.tile, &tiled != &p)) {
       if (tried++ >= kFirstPlans && least > limit * kFarBehind) break;
       if (count == seen.size()) seen.emplace_back();
       Schedule& next = seen[count];
