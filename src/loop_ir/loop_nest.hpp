@@ -117,6 +117,9 @@ bool is_reduced_in(const Tile& tile, const TileVar& var);
 // bits.
 std::vector<std::int32_t> ahead_offsets(const Contraction& contraction, int input,
                                         const std::vector<std::int64_t>& lengths);
+// How many there are.
+std::int64_t ahead_line_count(const Contraction& contraction, int input,
+                              const std::vector<std::int64_t>& lengths);
 
 // Proves that the nest stays in bounds, covers every element of the output exactly once (counting
 // the pieces of reduced labels), and that the pieces of parallel loops write disjoint elements. A

@@ -90,7 +90,7 @@ class Lowering {
     for (Label l = 0; l < nest_.contraction.label_count(); ++l)
       if (nest_.contraction.is_reduced(l)) steps *= static_cast<double>(length[l]);
     const double lines =
-        static_cast<double>(ahead_offsets(nest_.contraction, pack.operand, length_).size());
+        static_cast<double>(ahead_line_count(nest_.contraction, pack.operand, length_));
     const double per_tile = std::ceil(lines / tiles), per_step = std::ceil(per_tile / steps);
     if (lines == 0 || per_step > kFewLines) return {};
     // Few different numbers: units are shared. Asking a little too early does no harm.

@@ -254,8 +254,12 @@ class ScheduleBuilder::Builder {
         const std::int64_t extent = c_.extents[loops[l].label];
         const std::int64_t most = (extent / kFewPieces + unit) / unit * unit;
         step = std::min(step, most);
-        for (std::int64_t s = step - unit; s > 0 && s * 2 >= most; s -= unit)
-          if (idle_part(extent, s) < idle_part(extent, step) - kWorthIt) step = s;
+        double least = idle_part(extent, step);
+        for (std::int64_t s = step - unit; s > 0 && s * 2 >= most && least > kWorthIt; s -= unit)
+          if (const double idle = idle_part(extent, s); idle < least - kWorthIt) {
+            step = s;
+            least = idle;
+          }
       }
       loop(loops[l].label, step, order);
     }

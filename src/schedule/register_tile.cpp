@@ -58,9 +58,10 @@ class Enumerator {
   }
 
  private:
-  void consider(const RegisterTile& tile) {
-    if (registers_used(p_, tile) > target_.vector_registers) return;
-    if (tile.steps > 1 && !may_unroll_sum(tile)) return;
+  // False if the registers do not hold it, and so none of more chains or steps.
+  bool consider(const RegisterTile& tile) {
+    if (registers_used(p_, tile) > target_.vector_registers) return false;
+    if (tile.steps > 1 && !may_unroll_sum(tile)) return true;
     if (box_ && box_->is_of(tile))
       box_->set_sum(tile);
     else
@@ -68,12 +69,13 @@ class Enumerator {
     const unsigned may_pack = box_->may_pack, vec_bit = may_pack & vec_operand(tile);
     rate(tile, box_->cost, 0);
     if (may_pack & ~vec_bit) rate(tile, box_->cost, may_pack & ~vec_bit);
-    if (!vec_bit) return;
+    if (!vec_bit) return true;
     RegisterTile even = tile;
     even.vec_length = box_->even_length;
     const TileCost& even_cost = box_->even_cost ? *box_->even_cost : box_->cost;
     rate(even, even_cost, vec_bit);
     if (may_pack & ~vec_bit) rate(even, even_cost, may_pack);
+    return true;
   }
 
   // The operand that has the vec label, as a bit set.
@@ -139,14 +141,14 @@ class Enumerator {
 
   // Chains and unrolled steps for a tile of few accumulators.
   void consider_chains(RegisterTile tile) {
-    consider(tile);
+    if (!consider(tile)) return;
     if (p_.reduced.empty() || (tile.vec >= 0 && c_.is_reduced(tile.vec))) return;
     consider_windows(tile);
     const std::int64_t length = c_.extents[p_.reduced.back()];
     for (int chains : {2, 4, 8})
       if (length >= 2 * chains) {
         tile.steps = tile.chains = chains;
-        consider(tile);
+        if (!consider(tile)) break;
       }
     // A short sum needs no loop.
     if (length <= kShortSum)

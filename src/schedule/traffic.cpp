@@ -40,7 +40,8 @@ class Analysis : Streams {
   Traffic run() const {
     Traffic result;
     for (const Stream& s : streams_) {
-      result.l1_lines += lines_into(s, Level::l1) * l1_line_cost(s);
+      if (const double lines = lines_into(s, Level::l1); lines > 0)
+        result.l1_lines += lines * l1_line_cost(s);
       double lines = lines_into(s, Level::l2);
       if (s.is_output && schedule_.store == Store::cached) lines *= 2;
       lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
@@ -168,16 +169,10 @@ class Analysis : Streams {
 
   double lines_into(const Stream& s, Level level) const {
     const std::size_t depth = std::clamp(fitting_depth(level), s.from, s.to);
+    if (s.is_dense && depth <= s.from) return 0;
     const StreamBox& box = s.boxes[depth];
     double fetched = box.lines;
-    const double run_lines = std::min(box.run_lines, visited_run_lines(s));
-    const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
-    const double short_run = is_streamed        ? kShortRunStreamed
-                             : !is_asked_for(s) ? kShortRun
-                             : s.is_ahead       ? kShortRunCopied
-                                                : kShortRunAhead;
-    if (level == Level::l2 && run_lines < kRunLines)
-      fetched *= 1 + (short_run - 1) * (kRunLines - run_lines) / (kRunLines - 1);
+    if (level == Level::l2) fetched *= run_cost(s, box);
     // A tile larger than the cache finds nothing of its last visit there.
     bool moved = footprint_at(depth, level) > bytes_of(level);
     for (std::size_t d = depth; d-- > 0;) {
@@ -185,8 +180,19 @@ class Analysis : Streams {
       // Panels are made anew for every iteration outside; their lines are in the cache then.
       if (moved) fetched *= nest_.trips[d];
     }
-    if (s.is_dense && depth <= s.from) return 0;
     return level == Level::l1 ? fetched * times_evicted(s) : fetched;
+  }
+
+  // Of a line in runs as the box's, against one in a long run.
+  double run_cost(const Stream& s, const StreamBox& box) const {
+    const double run_lines = std::min(box.run_lines, visited_run_lines(s));
+    if (run_lines >= kRunLines) return 1;
+    const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
+    const double short_run = is_streamed        ? kShortRunStreamed
+                             : !is_asked_for(s) ? kShortRun
+                             : s.is_ahead       ? kShortRunCopied
+                                                : kShortRunAhead;
+    return 1 + (short_run - 1) * (kRunLines - run_lines) / (kRunLines - 1);
   }
 
   // As many rows in one set as it has ways: where a tile reads an element of each at a step, a line
