@@ -92,6 +92,13 @@ struct Node {
   bool operator==(const Node&) const = default;
 };
 
+// Of one node; what lies below it is moved, as no initializer list would.
+inline Block block_of(Node node) {
+  Block block;
+  block.push_back(std::move(node));
+  return block;
+}
+
 // A scratch buffer. It belongs to one worker, or is shared by the workers of parallel loops inside.
 struct Buffer {
   std::int64_t elements;

@@ -34,7 +34,7 @@ class Lowering {
 
  private:
   Block lower_from(std::size_t position) {
-    if (position == schedule_.outer.size()) return {make_tile()};
+    if (position == schedule_.outer.size()) return block_of(make_tile());
     const auto& item = schedule_.outer[position];
     if (const auto* pack = std::get_if<PackSpec>(&item)) return lower_pack(*pack, position);
     const LoopSpec& loop = std::get<LoopSpec>(item);
@@ -46,7 +46,7 @@ class Lowering {
     if (loop.step >= before && loop.order == Order::serial &&
         !nest_.contraction.is_dynamic(loop.label))
       return body;
-    return {Node{For{loop.label, loop.step, loop.order, std::move(body)}}};
+    return block_of(Node{For{loop.label, loop.step, loop.order, std::move(body)}});
   }
 
   Block lower_pack(const PackSpec& pack, std::size_t position) {
@@ -73,7 +73,7 @@ class Lowering {
       alloc.ahead = pack.operand;
       alloc.ahead_lengths = length_;
     }
-    return {Node{std::move(alloc)}};
+    return block_of(Node{std::move(alloc)});
   }
 
   // How many lines of the operand's next box each tile must ask for so that all have been when the

@@ -98,11 +98,11 @@ struct Packer {
     else if (last != labels.rend())
       vars.push_back(
           {*last, panel < 0 ? Role::vec : Role::unroll, panel < 0 ? lanes : kCopyUnroll});
-    Block body{Node{Tile{packed, sources, vars, Update::assign}}};
+    Block body = block_of(Node{Tile{packed, sources, vars, Update::assign}});
     for (auto l = labels.rbegin(); l != labels.rend(); ++l) {
       const TileVar* var = find_var(vars, *l);
       const Order how = *l == labels.front() ? order : Order::serial;
-      body = {Node{For{*l, var ? var->factor : 1, how, std::move(body)}}};
+      body = block_of(Node{For{*l, var ? var->factor : 1, how, std::move(body)}});
     }
     return body;
   }

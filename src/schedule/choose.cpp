@@ -14,9 +14,10 @@ namespace {
 constexpr double kIdle = 0.05;  // of idle threads' time: one thread does not care
 constexpr std::int64_t kMostElements = std::int64_t{1} << 48;  // of a product of two inputs
 constexpr std::size_t kFirstPlans = 2;
-constexpr double kFarBehind = 1.6;
-constexpr double kCopyCycles = 250;   // to call a copy into a panel, and the tiles that read it
-constexpr double kPieceCycles = 500;  // to start a parallel piece, and to order its stores
+constexpr double kFarBehind = 1.4;
+constexpr double kLeastTraffic = 1.08;  // what a schedule takes at least, against its tiles in L1
+constexpr double kCopyCycles = 250;     // to call a copy into a panel, and the tiles that read it
+constexpr double kPieceCycles = 500;    // to start a parallel piece, and to order its stores
 
 bool copies_from_memory(const Problem& p, const RegisterTile& tile) {
   for (std::size_t k = 0; k < p.in.size(); ++k)
@@ -104,7 +105,7 @@ void for_each_candidate(const Problem& p, const Problem& tiled,
   std::vector<Schedule> seen;  // the tile's, then memory for the next ones
   std::vector<std::int64_t> lengths;
   for (const RatedTile& rated : register_tiles(tiled)) {
-    if (rated.cycles > limit) break;  // sorted: no later one can win
+    if (rated.cycles * kLeastTraffic > limit) break;  // sorted: no later one can win
     const double stores = TileCost(tiled, rated.tile, 0).store_cycles();
     double least = HUGE_VAL;
     std::size_t tried = 0, count = 0;

@@ -217,8 +217,8 @@ class Enumerator {
         const std::int64_t most = (target_.vector_registers - vectors - 1) / vectors;
         const std::int64_t one_set = std::min(most, l1_ways(target_) - kOtherRows);
         std::uint64_t tried = 3;  // bit per length; 0 and 1 unroll nothing
-        for (std::int64_t length : {most, most - 1, most - 2, most / 2, std::int64_t{lanes_},
-                                    std::int64_t{4}, even(c_.extents[unroll], most), one_set}) {
+        for (std::int64_t length : {most, most - 2, most / 2, std::int64_t{lanes_}, std::int64_t{4},
+                                    even(c_.extents[unroll], most), one_set}) {
           if (length < 2) continue;
           tile.unroll = unroll;
           tile.unroll_length = length == lanes_ ? std::min(length, c_.extents[unroll])
