@@ -15,6 +15,7 @@ constexpr double kLeastPacked = 2000;   // multiply-adds
 constexpr double kLeastReuse = 4;       // of a packed element
 constexpr std::int64_t kOtherRows = 4;  // in a set of L1, beside those that are unrolled
 constexpr std::size_t kMostTiles = 40;
+constexpr int kMostWidths = 8;               // vectors, beside unrolled labels
 constexpr std::int64_t kMostUnrolled = 128;  // multiply-adds in the body of a loop of many steps
 
 // Pieces of at most `most`, as equal as they can be.
@@ -40,7 +41,12 @@ class Enumerator {
     // A copy pays if what is copied is read again and again.
     for (std::size_t k = 0; k < std::min<std::size_t>(p_.in.size(), 2); ++k)
       if (p_.in[k].positions * kLeastReuse <= p_.points) worth_packing_ |= 1u << k;
+    for (Label inner : p_.reduced)
+      if (c_.extents[inner] >= 2 && c_.extents[inner] <= kShortSum &&
+          std::ranges::any_of(p_.kept, [&](Label l) { return slides(l, inner); }))
+        windows_.push_back(inner);
     best_.reserve(64);
+    lengths_.resize(static_cast<std::size_t>(c_.label_count() * kMostWidths));
   }
 
   std::vector<RatedTile> run() {
@@ -49,11 +55,14 @@ class Enumerator {
       if (is_worth_vectors(vec)) enumerate_over_output(vec);
     for (Label vec : p_.reduced)
       if (c_.extents[vec] > 0 && !c_.is_dynamic(vec)) enumerate_over_sum(vec);
-    std::ranges::sort(best_, {}, [](const Best& b) { return std::pair(b.rated.cycles, b.kind); });
+    std::vector<const Best*> sorted;
+    sorted.reserve(best_.size());
+    for (const Best& best : best_) sorted.push_back(&best);
+    std::ranges::sort(sorted, {},
+                      [](const Best* b) { return std::pair(b->rated.cycles, b->kind); });
     std::vector<RatedTile> tiles;
     tiles.reserve(kMostTiles);
-    for (const Best& best : best_)
-      if (tiles.size() < kMostTiles) tiles.push_back(best.rated);
+    for (const Best* best : sorted | std::views::take(kMostTiles)) tiles.push_back(best->rated);
     return tiles;
   }
 
@@ -126,15 +135,16 @@ class Enumerator {
     return false;
   }
 
+  bool slides(Label unroll, Label inner) const {
+    return std::ranges::any_of(c_.in, [&](const Access& a) { return is_window(a, unroll, inner); });
+  }
+
   // Rows of a sliding window that unrolled positions share: the steps between them go innermost.
   void consider_windows(RegisterTile tile) {
-    for (Label inner : p_.reduced) {
-      const std::int64_t length = c_.extents[inner];
-      const bool is_shared = std::ranges::any_of(
-          c_.in, [&](const Access& a) { return is_window(a, tile.unroll, inner); });
-      if (!is_shared || length < 2 || length > kShortSum) continue;
+    for (Label inner : windows_) {
+      if (!slides(tile.unroll, inner)) continue;
       tile.inner = inner;
-      tile.steps = length;
+      tile.steps = c_.extents[inner];
       consider(tile);
     }
   }
@@ -204,7 +214,10 @@ class Enumerator {
       tile.vec_length = std::min<std::int64_t>(c_.extents[vec], vectors * lanes_);
       consider_chains(tile);
     }
-    for (int vectors = 1; vectors <= 8; ++vectors) {
+    unrolled_.clear();
+    for (Label unroll : p_.kept)
+      if (unroll != vec && is_worth_unrolling(unroll, vec)) unrolled_.push_back(unroll);
+    for (int vectors = 1; vectors <= kMostWidths; ++vectors) {
       RegisterTile tile;
       tile.vec = vec;
       // Five and seven serve labels that are no longer.
@@ -212,25 +225,41 @@ class Enumerator {
       tile.vec_length = std::min<std::int64_t>(c_.extents[vec], vectors * lanes_);
       if (vectors > 1 && c_.extents[vec] <= (vectors - 1) * lanes_) break;
       consider_chains(tile);
-      for (Label unroll : p_.kept) {
-        if (unroll == vec || !is_worth_unrolling(unroll, vec)) continue;
-        const std::int64_t most = (target_.vector_registers - vectors - 1) / vectors;
-        const std::int64_t one_set = std::min(most, l1_ways(target_) - kOtherRows);
-        std::uint64_t tried = 3;  // bit per length; 0 and 1 unroll nothing
-        for (std::int64_t length : {most, most - 2, most / 2, std::int64_t{lanes_}, std::int64_t{4},
-                                    even(c_.extents[unroll], most), one_set}) {
-          if (length < 2) continue;
-          tile.unroll = unroll;
-          tile.unroll_length = length == lanes_ ? std::min(length, c_.extents[unroll])
-                                                : balanced(c_.extents[unroll], length);
-          if (tried >> tile.unroll_length & 1) continue;
-          tried |= std::uint64_t{1} << tile.unroll_length;
+      for (Label unroll : unrolled_) {
+        tile.unroll = unroll;
+        const Lengths& lengths = unrolled_lengths(unroll, vectors);
+        for (int k = 0; k < lengths.count; ++k) {
+          tile.unroll_length = lengths.values[k];
           consider_chains(tile);
         }
-        tile.unroll = -1;
-        tile.unroll_length = 1;
       }
     }
+  }
+
+  // Positions of an unrolled label that are worth a look.
+  struct Lengths {
+    int count = -1;  // not known yet
+    std::uint8_t values[8];
+  };
+
+  const Lengths& unrolled_lengths(Label unroll, int vectors) {
+    Lengths& lengths = lengths_[static_cast<std::size_t>(unroll * kMostWidths + vectors - 1)];
+    if (lengths.count >= 0) return lengths;
+    lengths.count = 0;
+    const std::int64_t extent = c_.extents[unroll];
+    const std::int64_t most = (target_.vector_registers - vectors - 1) / vectors;
+    const std::int64_t one_set = std::min(most, l1_ways(target_) - kOtherRows);
+    std::uint64_t tried = 3;  // bit per length; 0 and 1 unroll nothing
+    for (std::int64_t wanted :
+         {most, most - 2, most / 2, lanes_, std::int64_t{4}, even(extent, most), one_set}) {
+      if (wanted < 2) continue;
+      const std::int64_t length =
+          wanted == lanes_ ? std::min(wanted, extent) : balanced(extent, wanted);
+      if (tried >> length & 1) continue;
+      tried |= std::uint64_t{1} << length;
+      lengths.values[lengths.count++] = static_cast<std::uint8_t>(length);
+    }
+    return lengths;
   }
 
   void enumerate_over_sum(Label vec) {
@@ -318,6 +347,9 @@ class Enumerator {
   unsigned worth_packing_ = 0;
   std::vector<Best> best_;
   std::optional<Box> box_;
+  std::vector<Label> windows_;    // short reduced labels along which a window slides
+  std::vector<Label> unrolled_;   // worth it beside the vec label
+  std::vector<Lengths> lengths_;  // per label and width
 };
 
 }  // namespace
