@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 namespace einjit {
 namespace {
@@ -139,7 +140,7 @@ Result<std::shared_ptr<DynamicState>> make_dynamic(const Expression& expression,
     if (!lowered) return std::unexpected(lowered.error());
     state->covering.push_back(
         make_covering_plan(lowered->nest, Cover::dynamic_labels, lowered->shape));
-    load_units(state->covering.back(), *state->units, default_executor());
+    load_units(std::array{&state->covering.back()}, *state->units, default_executor());
     state->choices.push_back(std::move(choice));
   }
   return state;

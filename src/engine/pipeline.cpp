@@ -143,8 +143,6 @@ Result<std::shared_ptr<const Executable>> build_executable(
     ready.operands.push_back(step.result == kOutput ? 0 : number(step.result));
     for (int operand : step.operands) ready.operands.push_back(number(operand));
     watch.lap("plan");
-    load_units(ready.plan, units, default_executor());
-    watch.lap("code");
     made->predicted_seconds += lowered->seconds;
     // A product that is packed is multiplied once for many uses.
     double factors = static_cast<double>(step.contraction.in.size());
@@ -153,6 +151,10 @@ Result<std::shared_ptr<const Executable>> build_executable(
     made->flops += step.contraction.point_count() * factors;
     made->steps.push_back(std::move(ready));
   }
+  std::vector<Plan*> plans;
+  for (ExecutableStep& step : made->steps) plans.push_back(&step.plan);
+  load_units(plans, units, default_executor());
+  watch.lap("code");
   if (report) report->predicted_seconds = made->predicted_seconds;
   return made;
 }

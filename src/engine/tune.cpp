@@ -1,6 +1,7 @@
 // Tuning: the model's best schedules, measured. Whoever asks for it trades bits that are a function
 // of the shape alone for the last few per cent.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -116,7 +117,7 @@ Result<std::vector<Choice>> tune_steps(const Contraction& canonical, const Targe
       Result<LoweredStep> lowered = lower_step(step.contraction, target, options, &choice);
       if (!lowered) return std::unexpected(lowered.error());
       trials.push_back({std::move(choice), make_plan(lowered->nest, lowered->shape), {}});
-      load_units(trials.back().plan, units, default_executor());
+      load_units(std::array{&trials.back().plan}, units, default_executor());
     }
     Trial& winner = StepTuner(step.contraction, limits).run(trials);
     if (report)

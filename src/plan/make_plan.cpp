@@ -279,7 +279,7 @@ Plan make_covering_plan(const LoopNest& nest, Cover cover, UnitShape shape) {
   return Planner(nest, shape, cover).run();
 }
 
-void load_units(Plan& plan, UnitProvider& provider, const Executor& executor) {
+void load_units(std::span<Plan* const> plans, UnitProvider& provider, const Executor& executor) {
   struct Missing {
     Unit unit;
     std::string key;
@@ -303,18 +303,16 @@ void load_units(Plan& plan, UnitProvider& provider, const Executor& executor) {
     }
     missing->wanted_by.insert(missing->wanted_by.end(), wanted_by);
   };
-  for (PlanCall& call : plan.calls)
-    for (PlanCall::Variant& variant : call.variants) {
-      const bool reads_old = variant.unit.old == Old::scale_by_beta;
-      if (!reads_old) {
-        load(variant.unit, {&variant.code[0], &variant.code[1]});
-        continue;
-      }
-      load(variant.unit, {&variant.code[0]});
-      Unit without_old = variant.unit;
-      without_old.old = Old::ignore;
-      load(without_old, {&variant.code[1]});
-    }
+  auto load_variant = [&](PlanCall::Variant& variant) {
+    if (variant.unit.old != Old::scale_by_beta)
+      return load(variant.unit, {&variant.code[0], &variant.code[1]});
+    load(variant.unit, {&variant.code[0]});
+    Unit without_old = variant.unit;
+    without_old.old = Old::ignore;
+    load(without_old, {&variant.code[1]});
+  };
+  for (Plan* plan : plans)
+    for (PlanCall& call : plan->calls) std::ranges::for_each(call.variants, load_variant);
   auto body = [](void* argument, std::int64_t piece) {
     auto& work = *static_cast<Work*>(argument);
     Missing& missing = work.units[static_cast<std::size_t>(piece)];

@@ -95,7 +95,7 @@ Plan make_plan(const LoopNest& nest, UnitShape shape);
 enum class Cover : std::uint8_t { nothing, dynamic_labels, all_labels };
 Plan make_covering_plan(const LoopNest& nest, Cover cover, UnitShape shape = UnitShape::argument);
 // Compiles what the provider does not have, several units at once if the executor can.
-void load_units(Plan& plan, UnitProvider& provider, const Executor& executor);
+void load_units(std::span<Plan* const> plans, UnitProvider& provider, const Executor& executor);
 
 // False if there was no memory for scratch; the output's contents are then undefined. The calling
 // thread's scratch comes from `arena`, that of an executor's other threads from their own.
