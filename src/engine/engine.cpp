@@ -13,6 +13,7 @@
 #include "engine/prebuilt_units.hpp"
 #include "engine/single_flight_cache.hpp"
 #include "engine/specializer.hpp"
+#include "index_ir/key_text.hpp"
 #include "load/unit_library.hpp"
 
 namespace einjit {
@@ -24,9 +25,10 @@ constexpr double kCallSeconds = 100e-9;   // of a call beside its work
 // Everything beside the contraction that decides what code is made. A given schedule speaks of the
 // labels by their names.
 std::string options_key(const CompileOptions& options, const Contraction& contraction) {
-  std::string key =
-      fmt::format("{} {} {}", static_cast<int>(options.scaling),
-                  static_cast<int>(options.specialization), static_cast<int>(options.path));
+  KeyText text(16);
+  text.add(static_cast<int>(options.scaling), " ", static_cast<int>(options.specialization), " ",
+           static_cast<int>(options.path));
+  std::string key = text.take();
   if (!options.schedule.empty())
     key += fmt::format(" {} {}", fmt::join(contraction.names, ","), options.schedule);
   return key;

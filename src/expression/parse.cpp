@@ -1,12 +1,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "expression/expression.hpp"
 
 namespace einjit {
 namespace {
+
+constexpr std::size_t kUsualRank = 4;
 
 constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
@@ -19,7 +22,12 @@ std::string spelled(char c) {
 // Parser over the text: position, and label numbers in order of first appearance.
 class Parser {
  public:
-  explicit Parser(std::string_view text) { expression_.text = std::string(text); }
+  explicit Parser(std::string_view text) {
+    expression_.text = std::string(text);
+    expression_.inputs.reserve(static_cast<std::size_t>(std::ranges::count(text, ',')) + 1);
+    expression_.names.reserve(2 * kUsualRank);
+    labels_.fill(-1);
+  }
 
   Result<Expression> run() {
     if (auto done = parse_inputs(); !done) return std::unexpected(done.error());
@@ -27,7 +35,7 @@ class Parser {
       imply_output();
     } else {
       position_ += 2;
-      Result<Term> output = parse_term("the output");
+      Result<Term> output = parse_term(kOutputTerm);
       if (!output) return std::unexpected(output.error());
       if (!at_end())
         return fail(text()[position_] == ',' ? "the output is one term: ',' cannot stand here"
@@ -49,7 +57,7 @@ class Parser {
 
   Result<void> parse_inputs() {
     for (;;) {
-      Result<Term> term = parse_term(fmt::format("operand {}", expression_.inputs.size()));
+      Result<Term> term = parse_term(static_cast<int>(expression_.inputs.size()));
       if (!term) return std::unexpected(term.error());
       expression_.inputs.push_back(std::move(*term));
       if (at_end() || text()[position_] != ',') return {};
@@ -57,9 +65,16 @@ class Parser {
     }
   }
 
+  static constexpr int kOutputTerm = -1;
+  static std::string name_of_term(int number) {
+    return number == kOutputTerm ? "the output" : fmt::format("operand {}", number);
+  }
+
   // Reads up to ',', "->" or the end.
-  Result<Term> parse_term(const std::string& what) {
+  Result<Term> parse_term(int number) {
     Term term;
+    term.labels.reserve(kUsualRank);
+    term.ranges.reserve(kUsualRank);
     term.range.begin = position_;
     for (; !at_end(); ++position_) {
       const char c = text()[position_];
@@ -68,28 +83,30 @@ class Parser {
         term.labels.push_back(label_of(c));
         term.ranges.push_back({position_, position_ + 1});
       } else if (c == '.') {
-        if (auto done = parse_ellipsis(term, what); !done) return std::unexpected(done.error());
+        if (auto done = parse_ellipsis(term, number); !done) return std::unexpected(done.error());
       } else if (c == ',') {
         break;
       } else if (c == '-') {
         if (text().compare(position_, 2, "->") == 0) break;
         return fail("'-' must be followed by '>' at once", {position_, position_ + 1});
       } else {
-        return fail(
-            fmt::format("{} cannot stand in {}: labels are letters a-z and A-Z", spelled(c), what),
-            {position_, position_ + 1});
+        return fail(fmt::format("{} cannot stand in {}: labels are letters a-z and A-Z", spelled(c),
+                                name_of_term(number)),
+                    {position_, position_ + 1});
       }
     }
     term.range.end = position_;
     return term;
   }
 
-  Result<void> parse_ellipsis(Term& term, const std::string& what) {
+  Result<void> parse_ellipsis(Term& term, int number) {
     if (text().compare(position_, 3, "...") != 0)
-      return fail(fmt::format("'.' in {} must be part of '...', without blanks", what),
-                  {position_, position_ + 1});
+      return fail(
+          fmt::format("'.' in {} must be part of '...', without blanks", name_of_term(number)),
+          {position_, position_ + 1});
     if (term.ellipsis >= 0)
-      return fail(fmt::format("{} has '...' twice", what), {position_, position_ + 3});
+      return fail(fmt::format("{} has '...' twice", name_of_term(number)),
+                  {position_, position_ + 3});
     term.ellipsis = static_cast<int>(term.labels.size());
     term.ellipsis_range = {position_, position_ + 3};
     position_ += 2;
@@ -97,9 +114,12 @@ class Parser {
   }
 
   Label label_of(char c) {
-    auto [it, added] = labels_.try_emplace(c, static_cast<Label>(expression_.names.size()));
-    if (added) expression_.names.emplace_back(1, c);
-    return it->second;
+    Label& label = labels_[static_cast<std::size_t>(c)];
+    if (label < 0) {
+      label = static_cast<Label>(expression_.names.size());
+      expression_.names.emplace_back(1, c);
+    }
+    return label;
   }
 
   void imply_output() {
@@ -114,7 +134,7 @@ class Parser {
     if (ellipsis) expression_.output.ellipsis = 0;
     for (auto [c, n] : count) {
       if (n != 1) continue;
-      expression_.output.labels.push_back(labels_.at(c));
+      expression_.output.labels.push_back(label_of(c));
       expression_.output.ranges.push_back({end, end});
     }
   }
@@ -136,7 +156,7 @@ class Parser {
   }
 
   Expression expression_;
-  std::map<char, Label> labels_;
+  std::array<Label, 128> labels_;  // per letter; -1: not seen
   int position_ = 0;
 };
 

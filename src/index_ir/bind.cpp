@@ -12,12 +12,12 @@ namespace {
 // No array is larger than this, in elements; sizes and offsets in bytes then fit 64 bits.
 constexpr std::int64_t kMostElements = std::int64_t{1} << 56;
 
-// What makes a layout no layout, or null.
-const char* defect_of(const Layout& layout) {
-  if (layout.strides.size() != layout.extents.size()) return "has not one stride an axis";
+// What makes a layout no layout, or null. Without strides: of the extents alone.
+const char* defect_of(std::span<const std::int64_t> extents,
+                      std::span<const std::int64_t> strides) {
   std::int64_t count = 1, span = 0;
-  for (std::size_t a = 0; a < layout.extents.size(); ++a) {
-    const std::int64_t extent = layout.extents[a], stride = layout.strides[a];
+  for (std::size_t a = 0; a < extents.size(); ++a) {
+    const std::int64_t extent = extents[a], stride = strides.empty() ? 0 : strides[a];
     if (extent < 0) return "has a negative extent";
     std::int64_t reach;
     if (extent > kMostElements || __builtin_mul_overflow(extent, stride, &reach) ||
@@ -29,6 +29,10 @@ const char* defect_of(const Layout& layout) {
       return "has too many elements";
   }
   return nullptr;
+}
+const char* defect_of(const Layout& layout) {
+  if (layout.strides.size() != layout.extents.size()) return "has not one stride an axis";
+  return defect_of(layout.extents, layout.strides);
 }
 
 // The label of an ellipsis axis counted from the right (0 is the last) follows the named ones.
@@ -47,6 +51,7 @@ class Binder {
     c.extents.assign(c.names.size(), 1);
     owner_.assign(c.names.size(), {-1, -1});
     c.dtype = inputs_[0].dtype;
+    c.in.reserve(inputs_.size());
     for (std::size_t k = 0; k < inputs_.size(); ++k)
       if (auto done = add_operand(k); !done) return std::unexpected(done.error());
     drop_broadcast_strides();
@@ -96,6 +101,7 @@ class Binder {
   };
   std::vector<AxisLabel> axes_of(const Term& term, int extra) const {
     std::vector<AxisLabel> axes;
+    axes.reserve(term.labels.size() + static_cast<std::size_t>(std::max(extra, 0)));
     const Label first_ellipsis = static_cast<Label>(expression_.names.size());
     for (int p = 0; p <= static_cast<int>(term.labels.size()); ++p) {
       if (p == term.ellipsis)
@@ -166,9 +172,9 @@ class Binder {
                   term.range);
     Contraction& c = bound_.contraction;
     const std::vector<AxisLabel> axes = axes_of(term, ellipsis_axes_);
+    bound_.output_extents.reserve(axes.size());
     for (const AxisLabel& axis : axes) bound_.output_extents.push_back(c.extents[axis.label]);
-    const std::vector<std::int64_t> no_strides(bound_.output_extents.size(), 0);
-    if (defect_of({c.dtype, bound_.output_extents, no_strides}))
+    if (defect_of(bound_.output_extents, {}))
       return fail("the result has too many elements", term.range);
     if (const char* wrong = output ? defect_of(*output) : nullptr)
       return fail(fmt::format("the layout of the output {}", wrong), term.range);
@@ -194,6 +200,7 @@ class Binder {
   Result<void> check_no_overlap(const Layout& layout, const Term& term) const {
     if (layout.element_count() == 0) return {};
     std::vector<std::pair<std::int64_t, std::int64_t>> axes;
+    axes.reserve(layout.extents.size());
     for (int a = 0; a < layout.rank(); ++a)
       if (layout.extents[a] > 1) axes.emplace_back(std::abs(layout.strides[a]), layout.extents[a]);
     std::ranges::sort(axes);

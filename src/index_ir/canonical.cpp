@@ -30,6 +30,10 @@ void fuse(Contraction& c, Label outer, Label inner) {
 Contraction select(const Contraction& c, const std::vector<Label>& labels) {
   Contraction result{c.dtype, c.alpha, c.beta, {}, {}, {}, {}, {}};
   result.in.resize(c.in.size());
+  result.extents.reserve(labels.size());
+  result.names.reserve(labels.size());
+  result.out.strides.reserve(labels.size());
+  for (Access& access : result.in) access.strides.reserve(labels.size());
   for (Label l : labels) {
     if (!c.dynamic.empty()) result.dynamic.push_back(c.dynamic[l]);
     result.extents.push_back(c.extents[l]);
@@ -60,13 +64,23 @@ bool comes_before(const Contraction& c, Label a, Label b) {
   return c.extents[a] > c.extents[b];
 }
 
-bool fuse_any(Contraction& c, std::vector<Label>& labels, LabelGroups& groups) {
+// Stable, and without the memory that a sort of many asks for.
+template <class Before>
+void sort(std::vector<Label>& labels, const Before& before) {
+  for (auto at = labels.begin(); at != labels.end(); ++at)
+    std::rotate(std::upper_bound(labels.begin(), at, *at, before), at, at + 1);
+}
+
+bool fuse_any(Contraction& c, std::vector<Label>& labels, LabelGroups* groups) {
   for (std::size_t a = 0; a < labels.size(); ++a)
     for (std::size_t b = 0; b < labels.size(); ++b) {
       if (a == b || !can_fuse(c, labels[a], labels[b])) continue;
       fuse(c, labels[a], labels[b]);
-      auto& group = groups[labels[a]];
-      group.insert(group.end(), groups[labels[b]].begin(), groups[labels[b]].end());
+      if (groups) {
+        auto& group = (*groups)[labels[a]];
+        const auto& fused = (*groups)[labels[b]];
+        group.insert(group.end(), fused.begin(), fused.end());
+      }
       labels.erase(labels.begin() + static_cast<long>(b));
       return true;
     }
@@ -89,16 +103,18 @@ void keep_empty_sum(Contraction& c) {
 Contraction canonical(const Contraction& contraction, LabelGroups* groups) {
   Contraction c = contraction;
   LabelGroups made;
-  for (Label l = 0; l < c.label_count(); ++l) made.push_back({l});
+  if (groups)
+    for (Label l = 0; l < c.label_count(); ++l) made.push_back({l});
   if (c.sum_is_empty()) keep_empty_sum(c);
   std::vector<Label> labels;
+  labels.reserve(c.extents.size());
   for (Label l = 0; l < c.label_count(); ++l)
     if (c.extents[l] != 1 || c.is_dynamic(l)) labels.push_back(l);
   auto before = [&](Label a, Label b) { return comes_before(c, a, b); };
-  std::ranges::stable_sort(labels, before);
-  while (fuse_any(c, labels, made)) {
+  sort(labels, before);
+  while (fuse_any(c, labels, groups ? &made : nullptr)) {
   }
-  std::ranges::stable_sort(labels, before);
+  sort(labels, before);
   if (groups)
     for (Label l : labels) groups->push_back(made[l]);
   return select(c, labels);

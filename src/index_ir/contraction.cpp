@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "index_ir/key_text.hpp"
+
 namespace einjit {
 namespace {
 
@@ -88,14 +90,15 @@ std::string Contraction::to_string() const {
 }
 
 std::string Contraction::key() const {
-  std::string text = fmt::format("{} {} {} {}", name_of(dtype), static_cast<int>(alpha),
-                                 static_cast<int>(beta), in.size());
+  KeyText text(256);
+  text.add(name_of(dtype), " ", static_cast<int>(alpha), " ", static_cast<int>(beta), " ",
+           in.size());
   for (Label l = 0; l < label_count(); ++l) {
-    text += fmt::format(";{}:{}", extents[l], out.strides[l]);
-    for (const Access& access : in) text += fmt::format(",{}", access.strides[l]);
-    if (is_dynamic(l)) text += "?";
+    text.add(";", extents[l], ":", out.strides[l]);
+    for (const Access& access : in) text.add(",", access.strides[l]);
+    if (is_dynamic(l)) text.add("?");
   }
-  return text;
+  return text.take();
 }
 
 }  // namespace einjit

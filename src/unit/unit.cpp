@@ -1,65 +1,64 @@
 #include "unit/unit.hpp"
 
-#include <charconv>
-#include <concepts>
-#include <string_view>
+#include "index_ir/key_text.hpp"
 
 namespace einjit {
 namespace {
 
-// Keys are made for every unit of every plan: text and numbers, put one behind the other.
-class Text {
- public:
-  Text() { text_.reserve(512); }
-
-  template <class... Parts>
-  void add(const Parts&... parts) {
-    (put(parts), ...);
-  }
-  std::string take() { return std::move(text_); }
-
- private:
-  void put(std::string_view part) { text_ += part; }
-  void put(std::integral auto number) {
-    char digits[24];
-    const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
-    text_.append(digits, end);
-  }
-  void put(const Size& size) {
-    if (size.is_constant())
-      put(size.value);
-    else
-      add("%", size.slot);
-  }
-  void put(const UnitRef& ref) {
-    add(ref.padded ? "padded[" : "[");
-    for (const Size& stride : ref.loop_strides) add(stride, " ");
-    add("|");
-    for (const Size& stride : ref.var_strides) add(" ", stride);
-    add("]");
-    if (!ref.ahead.is(0)) add(" ahead ", ref.ahead);
-  }
-
-  std::string text_;
-};
-
-void add_var(Text& text, const UnitVar& var) {
-  text.add("; ", var.role == Role::vec ? "vec" : var.role == Role::unroll ? "unroll" : "reduce");
-  if (var.is_reduced)
-    text.add(" sum ", var.trips, "x", var.factor, "+", Size{var.tail, var.tail_slot}, " chains ",
-             var.chains);
+void add(KeyText& text, const Size& size) {
+  if (size.is_constant())
+    text.add(size.value);
   else
+    text.add("%", size.slot);
+}
+
+void add(KeyText& text, const UnitRef& ref) {
+  text.add(ref.padded ? "padded[" : "[");
+  for (const Size& stride : ref.loop_strides) {
+    add(text, stride);
+    text.add(" ");
+  }
+  text.add("|");
+  for (const Size& stride : ref.var_strides) {
+    text.add(" ");
+    add(text, stride);
+  }
+  text.add("]");
+  if (ref.ahead.is(0)) return;
+  text.add(" ahead ");
+  add(text, ref.ahead);
+}
+
+void add(KeyText& text, const UnitVar& var) {
+  text.add("; ", var.role == Role::vec ? "vec" : var.role == Role::unroll ? "unroll" : "reduce");
+  if (var.is_reduced) {
+    text.add(" sum ");
+    add(text, var.trips);
+    text.add("x", var.factor, "+");
+    add(text, Size{var.tail, var.tail_slot});
+    text.add(" chains ", var.chains);
+  } else {
     text.add(" ", var.length);
+  }
   if (var.active_slot >= 0) text.add(" last %", var.active_slot);
-  if (var.merge > 0)
-    text.add(" after ", var.superblocks, " x ", var.merge, " + ", var.blocks, " blocks of ",
-             var.merge);
+  if (var.merge == 0) return;
+  text.add(" after ");
+  add(text, var.superblocks);
+  text.add(" x ", var.merge, " + ");
+  add(text, var.blocks);
+  text.add(" blocks of ", var.merge);
+}
+
+void add(KeyText& text, const UnitLoop& loop) {
+  text.add("; for ");
+  add(text, loop.trips);
+  text.add(" step ", loop.step, " tail ", loop.tail, " var ", loop.var);
 }
 
 }  // namespace
 
 std::string Unit::key() const {
-  Text text;
+  KeyText text(512);
   text.add(name_of(dtype), " alpha ", alpha == Alpha::one ? "1" : "run-time", " old ",
            old == Old::ignore        ? "ignored"
            : old == Old::add_if_told ? "added if told"
@@ -69,11 +68,14 @@ std::string Unit::key() const {
   if (mode_slot >= 0) text.add(" stored as %", mode_slot);
   if (ahead.lines_slot >= 0) text.add(" ahead %", ahead.lines_slot, " a tile");
   if (ahead.lines > 0) text.add(" ahead ", ahead.lines, ahead.per_step ? " a step" : " a tile");
-  for (const UnitLoop& loop : loops)
-    text.add("; for ", loop.trips, " step ", loop.step, " tail ", loop.tail, " var ", loop.var);
-  for (const UnitVar& var : vars) add_var(text, var);
-  text.add("; out", out);
-  for (const UnitRef& ref : in) text.add(" in", ref);
+  for (const UnitLoop& loop : loops) add(text, loop);
+  for (const UnitVar& var : vars) add(text, var);
+  text.add("; out");
+  add(text, out);
+  for (const UnitRef& ref : in) {
+    text.add(" in");
+    add(text, ref);
+  }
   return text.take();
 }
 
