@@ -65,17 +65,21 @@ Executor ThreadPool::executor() const {
 }
 
 const Executor& default_executor() noexcept {
+  struct Default {
+    explicit Default(int threads) : pool(threads), executor(pool.executor()) {}
+    ThreadPool pool;
+    Executor executor;
+  };
   // Never destroyed: kernels may run until the very end of the process.
-  static const Executor* executor = []() -> const Executor* {
+  static const Default* made = []() -> const Default* {
     try {
       const char* given = std::getenv("EINJIT_THREADS");
-      const auto* pool = new ThreadPool(given ? std::max(1, std::atoi(given)) : 0);
-      return new Executor(pool->executor());
+      return new Default(given ? std::max(1, std::atoi(given)) : 0);
     } catch (...) {
-      return &serial_executor;
+      return nullptr;
     }
   }();
-  return *executor;
+  return made ? made->executor : serial_executor;
 }
 
 }  // namespace einjit
