@@ -47,6 +47,7 @@ class Planner {
   Plan run() {
     add(nest_.body);
     std::vector<LabelRange> ranges;
+    ranges.reserve(plan_.extents.size());
     for (std::int64_t extent : plan_.extents) ranges.push_back({0, extent});
     find_variants(0, static_cast<int>(plan_.nodes.size()), ranges, 0);
     for (const TileChain& chain : chains_)

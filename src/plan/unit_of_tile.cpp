@@ -23,6 +23,14 @@ class Builder {
         ranges_(ranges),
         shape_(shape),
         order_(input_order(*chain.tile, shape)) {
+    constexpr std::size_t kUsualSlots = 32;
+    made_.slots.reserve(kUsualSlots);
+    made_.unit.in.reserve(order_.size());
+    made_.unit.vars.reserve(chain.tile->vars.size());
+    variables_.reserve(chain.tile->vars.size());
+    loops_.reserve(chain.loops.size() + kUnitLoops);
+    made_.unit.loops.reserve(chain.loops.size() + kUnitLoops);
+    refs_.reserve(order_.size() + 1);
     refs_.push_back(&chain.tile->out);
     for (std::size_t k : order_) refs_.push_back(&chain.tile->in[k]);
   }
@@ -293,6 +301,8 @@ class Builder {
 
   UnitRef unit_ref(const Ref& ref) {
     UnitRef made;
+    made.loop_strides.reserve(loops_.size());
+    made.var_strides.reserve(variables_.size());
     made.padded = ref.buffer >= nest_.first_scratch();
     for (const For* loop : loops_) {
       const std::int64_t stride = loop ? ref.strides[loop->label].outer : 0;
