@@ -1,7 +1,8 @@
 // Floor 3: the closed-form time of a register tile walked over a contraction.
 //
 // In: a contraction, a target, and a tile in the terms below. Out: cycles on one core with the
-// operands in cache; memory_seconds() is the other bound. No machine is asked, nothing is run.
+// operands in cache; predicted_seconds() knows the other bound. No machine is asked, nothing is
+// run.
 //
 // Per step of the reduction a tile issues one FMA per accumulator, loads each operand's distinct
 // values, and must wait out the FMA latency if its accumulators are few; stores and the sum over

@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kIdle = 0.05;  // of idle threads' time: one thread does not care
 constexpr std::int64_t kMostElements = std::int64_t{1} << 48;  // of a product of two inputs
-constexpr std::size_t kFirstPlans = 2;
+constexpr std::size_t kFirstPlans = 2;  // of a tile: if they are far behind, so are the others
 constexpr double kFarBehind = 1.4;
 constexpr double kLeastTraffic = 1.08;  // what a schedule takes at least, against its tiles in L1
 constexpr double kCopyCycles = 250;     // to call a copy into a panel, and the tiles that read it
@@ -32,7 +32,7 @@ bool copies_from_memory(const Problem& p, const RegisterTile& tile) {
 std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool has_product) {
   const Contraction& c = p.c;
   std::vector<LoopPlan> plans;
-  plans.reserve(18);
+  plans.reserve(12);
   if (tile.packed) {
     // Copies from memory are always better asked for ahead, but products cannot be.
     const bool is_ahead = c.dynamic.empty() && copies_from_memory(p, tile);
