@@ -1,6 +1,7 @@
 // bench/run SUITE... [--filter RE] [--threads N] [--json FILE]
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sched.h>
 
 #include <CLI/CLI.hpp>
@@ -42,7 +43,7 @@ int run(int argc, char** argv) {
   std::vector<std::string> suites;
   std::string filter, json_file;
   Settings settings;
-  app.add_option("suites", suites, "gemm small batched skinny tccg memory compile")->required();
+  app.add_option("suites", suites, fmt::format("{}", fmt::join(kSuites, " ")))->required();
   app.add_option("--filter", filter, "only rows whose name or expression matches");
   app.add_option("--threads", settings.threads, "threads of einjit and of the peers")
       ->check(CLI::Range(1, 64));
@@ -70,7 +71,7 @@ int run(int argc, char** argv) {
   report.print_head();
   for (const Row& row : rows)
     report.add(
-        row.suite == "compile"
+        is_compiled_only(row.suite)
             ? measure_compile(row)
             : measure_row(row, peers,
                           row.suite == "small" || row.suite == "memory" ? numpy.get() : nullptr,

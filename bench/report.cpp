@@ -102,7 +102,7 @@ void Report::print_summary() const {
   std::map<std::string, Sum> suites;
   for (const RowResult& r : results_) {
     std::string name = r.row.suite + " " + name_of(r.row.dtype);
-    if (r.row.suite == "compile") name += r.units_compiled > 0 ? " with LLVM" : " without";
+    if (is_compiled_only(r.row.suite)) name += r.units_compiled > 0 ? " with LLVM" : " without";
     Sum& s = suites[name];
     ++s.rows;
     s.seconds.push_back(r.seconds);
@@ -119,8 +119,8 @@ void Report::print_summary() const {
   fmt::print("\n");
   for (auto& [name, s] : suites) {
     std::ranges::sort(s.seconds);
-    if (name.starts_with("compile")) {
-      fmt::print("{:<22} {} rows: median {}, 95th percentile {}, worst {}\n", name, s.rows,
+    if (is_compiled_only(name.substr(0, name.find(' ')))) {
+      fmt::print("{:<26} {} rows: median {}, 95th percentile {}, worst {}\n", name, s.rows,
                  time_text(s.seconds[s.seconds.size() / 2]),
                  time_text(s.seconds[s.seconds.size() * 95 / 100]), time_text(s.seconds.back()));
       continue;

@@ -16,9 +16,14 @@ struct Row {
   std::optional<einjit::Layout> output = {};  // row-major if absent
 };
 
-// All rows of a suite: gemm, small, batched, skinny, tccg, memory or compile. Throws for others.
+// All rows of a suite. Throws for names that are not among kSuites.
 std::vector<Row> rows_of(const std::string& suite);
 inline constexpr const char* kSuites[] = {"gemm", "small",  "batched", "skinny",
-                                          "tccg", "memory", "compile"};
+                                          "tccg", "memory", "compile", "conformance"};
+
+// Of these suites it is the compilation that is measured.
+inline bool is_compiled_only(const std::string& suite) {
+  return suite == "compile" || suite == "conformance";
+}
 
 }  // namespace einjit_bench

@@ -5,7 +5,7 @@
 #include <map>
 #include <stdexcept>
 
-#include "row.hpp"
+#include "conformance_rows.hpp"
 
 namespace einjit_bench {
 namespace {
@@ -261,7 +261,7 @@ std::vector<Row> compile() {
 std::vector<Row> rows_of(const std::string& suite) {
   const std::map<std::string, std::vector<Row> (*)()> suites{
       {"gemm", gemm}, {"small", small},   {"batched", batched}, {"skinny", skinny},
-      {"tccg", tccg}, {"memory", memory}, {"compile", compile}};
+      {"tccg", tccg}, {"memory", memory}, {"compile", compile}, {"conformance", conformance}};
   const auto it = suites.find(suite);
   if (it == suites.end())
     throw std::invalid_argument(

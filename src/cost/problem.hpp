@@ -41,8 +41,8 @@ struct Operand {
   std::vector<Move> moves;  // by rising stride
   double positions, elements;
   bool is_summed;  // it moves along a reduced label
-  std::int64_t
-      row_alignment;  // elements: the power of two of which all strides but 1 are multiples
+  // In elements: the largest power of two of which all strides but 1 are multiples.
+  std::int64_t row_alignment;
 };
 
 struct Problem {
@@ -54,6 +54,11 @@ struct Problem {
   }
   // Of an empty sum one step is counted: its stores remain.
   double extent(Label l) const { return l < 0 ? 1 : extents[static_cast<std::size_t>(l)]; }
+
+  // Whether an operand is much larger than L2, which its copies share.
+  bool is_from_memory(const Operand& a) const {
+    return a.elements * static_cast<double>(item) > 2 * static_cast<double>(target.l2_bytes);
+  }
 
   const Contraction& c;
   const Target& target;

@@ -80,7 +80,7 @@ class TileCost {
   // along the others.
   double vectors_ = 1, unroll_ = 1, unroll2_ = 1;
   double kinds_ = 1;                  // of tiles: with and without tails along each label
-  double tiles_, steps_;              // of the tiles, without the steps that one unrolls
+  double tiles_, steps_;              // in all; of one along the whole sum
   Reading readings_[kMostPacked][2];  // from where it lies, and from panels
   double tile_cycles_ = 0;            // beside its steps
 };

@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <optional>
 #include <stdexcept>
+#include <unordered_map>
 
 #include "plan/plan.hpp"
 #include "plan/unit_of_tile.hpp"
@@ -291,18 +292,21 @@ void load_units(std::span<Plan* const> plans, UnitProvider& provider, const Exec
     UnitProvider& provider;
     std::vector<Missing> units;
   } work{provider, {}};
+  std::unordered_map<std::string, std::size_t> places;  // of keys in work.units
   auto load = [&](const Unit& unit,
                   std::initializer_list<std::shared_ptr<const CompiledUnit>*> wanted_by) {
     std::string key = unit.key();
-    auto missing = std::ranges::find(work.units, key, &Missing::key);
-    if (missing == work.units.end()) {
+    auto place = places.find(key);
+    if (place == places.end()) {
       if (const auto code = provider.find(key)) {
-        for (auto* place : wanted_by) *place = code;
+        for (auto* wanted : wanted_by) *wanted = code;
         return;
       }
-      missing = work.units.insert(missing, {unit, std::move(key), {}, {}});
+      place = places.emplace(key, work.units.size()).first;
+      work.units.push_back({unit, std::move(key), {}, {}});
     }
-    missing->wanted_by.insert(missing->wanted_by.end(), wanted_by);
+    auto& all = work.units[place->second].wanted_by;
+    all.insert(all.end(), wanted_by);
   };
   auto load_variant = [&](PlanCall::Variant& variant) {
     if (variant.unit.old != Old::scale_by_beta)

@@ -292,7 +292,7 @@ class ScheduleBuilder::Builder {
     for (const LoopSpec& l : sum_) depth *= l.step;
     const int outer_operand = vec_outer ? vec : unroll, inner_operand = 1 - outer_operand;
     const bool inner_is_ahead =
-        plan_.is_ahead && is_packed(inner_operand) && is_large(p_.in[inner_operand]);
+        plan_.is_ahead && is_packed(inner_operand) && p_.is_from_memory(p_.in[inner_operand]);
     const bool outer_is_ahead = plan_.is_ahead && !inner_is_ahead && is_packed(outer_operand);
     // What is asked for ahead lies in L2 beside what was copied.
     const std::int64_t ahead_cache = target_.l2_bytes / 3;
@@ -328,10 +328,6 @@ class ScheduleBuilder::Builder {
   }
 
   std::int64_t line_items() const { return target_.line_bytes / size_of(c_.dtype); }
-
-  bool is_large(const Operand& a) const {
-    return a.elements * static_cast<double>(p_.item) >= static_cast<double>(target_.l2_bytes) * 2;
-  }
 
   // Long sums of few accumulators are added up in blocks.
   int merge_of(const TileVar& var) const {

@@ -21,9 +21,7 @@ constexpr double kPieceCycles = 500;    // to start a parallel piece, and to ord
 
 bool copies_from_memory(const Problem& p, const RegisterTile& tile) {
   for (std::size_t k = 0; k < p.in.size(); ++k)
-    if (tile.packed >> k & 1 &&
-        p.in[k].elements * static_cast<double>(p.item) > 2 * static_cast<double>(p.target.l2_bytes))
-      return true;
+    if (tile.packed >> k & 1 && p.is_from_memory(p.in[k])) return true;
   return false;
 }
 
@@ -186,7 +184,7 @@ void for_each_schedule(const Contraction& c, const Target& target, const Keep& k
   const Problem p(c, target);
   for_each_candidate(
       p, p, [](const Schedule& schedule) { return &schedule; }, keep_if_better);
-  if (c.in.size() != 3 || c.sum_is_empty() || c.point_count() == 0) return;
+  if (c.in.size() != 3 || c.sum_is_empty() || p.points == 0) return;
   for (auto [a, b] : {std::pair{0, 1}, {0, 2}, {1, 2}}) {
     const std::optional<Product> product = product_of(c, a, b);
     if (!product) continue;

@@ -43,8 +43,9 @@ class Hints {
   }
 
  private:
-  using Lengths = std::pmr::vector<std::int64_t>;
-  Lengths all_lengths() { return {c_.extents.begin(), c_.extents.end(), &memory_}; }
+  // Lengths of ranges that a walk over the loops shortens.
+  using Shrinking = std::pmr::vector<std::int64_t>;
+  Shrinking whole_lengths() { return {c_.extents.begin(), c_.extents.end(), &memory_}; }
 
   // Outputs written once and larger than the caches go past them; those that tiles come back to are
   // asked for ahead.
@@ -145,7 +146,7 @@ class Hints {
   // enough for them to stay. Where all are small, a few steps further.
   std::optional<Ahead> next_box(const Access& a) {
     std::optional<Ahead> found, small;
-    Lengths length = all_lengths();
+    Shrinking length = whole_lengths();
     auto bytes = [&](const Access& access) { return box_bytes(access, length); };
     const auto least = static_cast<double>(kLinesOfBox * target_.line_bytes);
     for (const auto& item : schedule_.outer)
@@ -205,8 +206,8 @@ class Hints {
   std::int64_t lines_ahead(const Access& a, Label along) {
     // Inside the last loop along the rows all other ranges are gone through, unless that is so much
     // that the tile alone goes along them.
-    Lengths length = all_lengths();
-    Lengths inside(length_.begin(), length_.end(), &memory_);
+    Shrinking length = whole_lengths();
+    Shrinking inside(length_.begin(), length_.end(), &memory_);
     auto rows = [&](std::span<const std::int64_t> of) {
       std::int64_t count = 1;
       for (Label l = 0; l < c_.label_count(); ++l)
@@ -240,7 +241,7 @@ class Hints {
       return false;
     const Access& a = *operand.access;
     const auto l2_bytes = static_cast<double>(target_.l2_bytes);
-    Lengths length = all_lengths();
+    Shrinking length = whole_lengths();
     std::int64_t times = 1;
     for (const auto& item : schedule_.outer)
       if (const auto* loop = std::get_if<LoopSpec>(&item)) {

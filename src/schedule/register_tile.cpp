@@ -205,7 +205,7 @@ class Enumerator {
 
   void enumerate_over_output(Label vec) {
     // Rows that are read once want to be long; with reuse, unrolled labels take the registers.
-    const std::int64_t whole = (c_.extents[vec] + lanes_ - 1) / lanes_;
+    const std::int64_t whole = p_.vectors_in(c_.extents[vec]);
     for (int vectors : {9, 10, 11, 12, 16, 24}) {
       if (p_.reduced.empty() || !is_read_once_ || c_.extents[vec] <= (vectors - 1) * lanes_) break;
       if (vectors < 12 && vectors != whole) continue;
@@ -227,7 +227,7 @@ class Enumerator {
       consider_chains(tile);
       for (Label unroll : unrolled_) {
         tile.unroll = unroll;
-        const Lengths& lengths = unrolled_lengths(unroll, vectors);
+        const UnrollLengths& lengths = unroll_lengths(unroll, vectors);
         for (int k = 0; k < lengths.count; ++k) {
           tile.unroll_length = lengths.values[k];
           consider_chains(tile);
@@ -236,14 +236,14 @@ class Enumerator {
     }
   }
 
-  // Positions of an unrolled label that are worth a look.
-  struct Lengths {
+  // Numbers of positions to unroll that are worth a look.
+  struct UnrollLengths {
     int count = -1;  // not known yet
     std::uint8_t values[8];
   };
 
-  const Lengths& unrolled_lengths(Label unroll, int vectors) {
-    Lengths& lengths = lengths_[static_cast<std::size_t>(unroll * kMostWidths + vectors - 1)];
+  const UnrollLengths& unroll_lengths(Label unroll, int vectors) {
+    UnrollLengths& lengths = lengths_[static_cast<std::size_t>(unroll * kMostWidths + vectors - 1)];
     if (lengths.count >= 0) return lengths;
     lengths.count = 0;
     const std::int64_t extent = c_.extents[unroll];
@@ -343,13 +343,13 @@ class Enumerator {
   const Contraction& c_;
   const Target& target_;
   std::int64_t lanes_;
-  bool is_read_once_ = false;  // some input, about
+  bool is_read_once_ = false;  // some input, more or less
   unsigned worth_packing_ = 0;
   std::vector<Best> best_;
   std::optional<Box> box_;
-  std::vector<Label> windows_;    // short reduced labels along which a window slides
-  std::vector<Label> unrolled_;   // worth it beside the vec label
-  std::vector<Lengths> lengths_;  // per label and width
+  std::vector<Label> windows_;          // short reduced labels along which a window slides
+  std::vector<Label> unrolled_;         // worth it beside the vec label
+  std::vector<UnrollLengths> lengths_;  // per label and width
 };
 
 }  // namespace

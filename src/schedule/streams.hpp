@@ -102,6 +102,7 @@ class Streams {
   const Schedule& schedule_;
 
  private:
+  // Hundreds of schedules are looked at: what one takes lies on the stack, unless it is huge.
   std::array<std::byte, 8192> buffer_;
   std::pmr::monotonic_buffer_resource memory_{buffer_.data(), buffer_.size()};
 
@@ -134,8 +135,8 @@ class Streams {
     Operand operand;
   };
   std::pmr::vector<Pack> packs_{&memory_};
-  std::pmr::list<Product> products_{
-      &memory_};  // of inputs that are multiplied while they are copied
+  // Of inputs that are multiplied while they are copied.
+  std::pmr::list<Product> products_{&memory_};
   double line_items_;
   double cache_bytes_[2];
   std::size_t fitting_[2];
