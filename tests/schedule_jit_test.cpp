@@ -195,6 +195,75 @@ TEST(Schedules, ShortRunsAreJoined) {
       }
 }
 
+// Pieces that begin at cache lines, wherever rows and the array itself lie: streamed, with what is
+// before and after them, and nothing else is touched. The interpreter cuts the same pieces.
+template <class T>
+void check_aligned(DType dtype, const std::string& schedule, std::int64_t rows, std::int64_t row) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::vector<Layout> layouts{Layout::row_major(dtype, {row, rows, 19})};
+  CompileOptions options;
+  options.schedule = schedule;
+  const Result<Kernel> kernel = engine.try_compile("ijk->kji", layouts, options);
+  ASSERT_TRUE(kernel) << kernel.error().message << schedule;
+  const auto a = ramp<T>(row * rows * 19, 97);
+  const std::size_t size = a.size();
+  for (std::size_t shift : {0, 1, 4, 15}) {
+    std::vector<T> memory(size + 48, -1);
+    T* line = memory.data();
+    while (reinterpret_cast<std::uintptr_t>(line) % 64 != 0) ++line;
+    T* out = line + shift;
+    ASSERT_EQ((*kernel)(out, a.data()), Status::ok);
+    for (std::int64_t k = 0; k < 19; ++k)
+      for (std::int64_t j = 0; j < rows; ++j)
+        for (std::int64_t i = 0; i < row; ++i)
+          ASSERT_EQ(out[(k * rows + j) * row + i],
+                    a[static_cast<std::size_t>((i * rows + j) * 19 + k)])
+              << schedule << " row " << row << " shift " << shift;
+    for (const T* p = memory.data(); p < memory.data() + memory.size(); ++p)
+      ASSERT_TRUE(*p == -1 || (p >= out && p < out + size)) << schedule;
+  }
+}
+
+TEST(Schedules, PiecesBeginAtLines) {
+  for (std::int64_t rows : {4, 32})
+    for (std::int64_t row : {5, 16, 33, 40, 100})
+      for (const char* schedule :
+           {"loop j 1; loop k 1; loop i 16 aligned; stream out; tile i vec 16",
+            "loop k 1; loop j 1; loop i 48 aligned; stream out; tile i vec 48",
+            "loop j 2 parallel; loop j 1; loop i 32; loop k 1; loop i 16 aligned; stream out; "
+            "tile i vec 16",
+            "loop k 8; loop j 1; loop i 16 aligned; tile i vec 16, k unroll 8"}) {
+        check_aligned<float>(DType::f32, schedule, rows, row);
+        check_aligned<double>(DType::f64, schedule, rows, row);
+      }
+  // Planes of whole lines: tiles of several.
+  for (const char* schedule :
+       {"loop j 1; loop i 16 aligned; loop k 8; stream out; tile i vec 16, k unroll 8",
+        "loop k 10 parallel; loop j 1; loop k 5; loop i 16 aligned; stream out; prefetch in0 k 8; "
+        "tile i vec 16, k unroll 5"})
+    for (std::int64_t row : {16, 24, 40, 100}) {
+      check_aligned<float>(DType::f32, schedule, 16, row);
+      check_aligned<double>(DType::f64, schedule, 16, row);
+    }
+}
+
+TEST(Schedules, AlignedLoopsThatCannotBe) {
+  Engine engine;
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {100, 100})};
+  for (const char* schedule :
+       {"loop j 16 aligned; loop i 1; tile j vec 16",               // not contiguous in the output
+        "loop j 1; loop i 16 aligned; tile i unroll 16",            // no vectors
+        "loop j 1; loop i 32 aligned; loop i 16; tile i vec 16",    // cut again
+        "loop i 64 parallel aligned; loop j 1; tile i vec 64",      // parallel
+        "loop i 16 aligned; loop j 1; stream out; tile i vec 16",   // rows begin anywhere
+        "loop j 1; loop i 8 aligned; stream out; tile i vec 8",     // no whole lines
+        "pack in0; loop j 1; loop i 16 aligned; tile i vec 16"}) {  // panels begin at pieces
+    CompileOptions options;
+    options.schedule = schedule;
+    EXPECT_FALSE(engine.try_compile("ij->ji", layouts, options)) << schedule;
+  }
+}
+
 // Channels of pixels, parts of complex numbers: taken apart and put together in registers, past the
 // end of the last whole vector too.
 template <class T>

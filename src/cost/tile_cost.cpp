@@ -18,7 +18,8 @@ constexpr double kLatencySlack = 1.5;  // accumulators beyond the latency, for l
 constexpr double kInFlight = 128;      // multiply-adds that a core looks ahead
 constexpr double kLoopOverhead = 1.0;  // of one trip round the innermost loop
 constexpr double kTileOverhead = 6.0;  // pointers, first loads, loop entry
-constexpr double kSplitLines = 1.5;
+constexpr double kSplitLines = 1.5;    // of blocks stored
+constexpr double kSplitLoads = 1.15;
 constexpr double kPartOfLine = 0.4;     // exponent, of the parts a line is read in
 constexpr double kJoin = 1.0;           // a shuffle for each vector that is put behind another
 constexpr double kSplitStores = 5.0;    // of vectors that lie across lines
@@ -154,7 +155,7 @@ double TileCost::load_waste(const Operand& a) const {
   const bool is_within =
       length % block == 0 &&
       (a.row_alignment >= block || p_.bytes <= static_cast<double>(p_.target.l2_bytes));
-  return blocks / static_cast<double>(length) * (is_within ? 1 : kSplitLines) *
+  return blocks / static_cast<double>(length) * (is_within ? 1 : kSplitLoads) *
          parts_cost(p_.lanes / block);
 }
 

@@ -9,6 +9,7 @@
 #include "engine/pipeline.hpp"
 #include "load/open_codegen.hpp"
 #include "plan/kernel_source.hpp"
+#include "schedule/alignment.hpp"
 
 namespace einjit {
 namespace {
@@ -40,6 +41,12 @@ Result<KernelSource> source_of(const Contraction& whole, const Target& target,
   source.workspace_bytes = program.workspace_elements * size_of(whole.dtype);
   for (const Step& step : program.steps) {
     Result<LoweredStep> lowered = lower_step(step.contraction, target, options, choice_of(step));
+    // What is decided at run time is left out: object files have loops of known lengths.
+    if (lowered && aligned_loop(lowered->schedule)) {
+      const Choice choice{
+          without_alignment(lowered->schedule, step.contraction), {}, lowered->seconds};
+      lowered = lower_step(step.contraction, target, options, &choice);
+    }
     if (!lowered) return std::unexpected(lowered.error());
     KernelSource::Step made{make_plan(lowered->nest, lowered->shape), {}};
     auto operand = [&](int number) -> KernelSource::Operand {

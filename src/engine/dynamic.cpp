@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "schedule/alignment.hpp"
+
 namespace einjit {
 namespace {
 
@@ -53,7 +55,7 @@ std::shared_ptr<const Executable> replay(const DynamicState& state, const Contra
     Schedule& schedule = choices[s].schedule;
     if (check(schedule, program->steps[s].contraction)) continue;
     // Rows that are not whole lines are written through the caches.
-    schedule.store = Store::cached;
+    schedule = without_alignment(std::move(schedule), program->steps[s].contraction);
     if (!check(schedule, program->steps[s].contraction)) return nullptr;
   }
   auto made = build_executable(*whole, state.target, state.options, *state.units, nullptr, choices,

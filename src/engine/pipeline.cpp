@@ -52,7 +52,17 @@ bool has_short_sums(const Contraction& c) {
   return c.in.size() > 1 && steps > 1 && steps <= kShortSum;
 }
 
+bool has_aligned_loop(const Block& block) {
+  return std::ranges::any_of(block, [](const Node& node) {
+    if (const auto* alloc = std::get_if<Alloc>(&node.value)) return has_aligned_loop(alloc->body);
+    const auto* loop = std::get_if<For>(&node.value);
+    return loop && (loop->is_aligned || has_aligned_loop(loop->body));
+  });
+}
+
 UnitShape unit_shape(const LoopNest& nest, double seconds, Specialization specialization) {
+  // How long pieces are is known at run time only.
+  if (has_aligned_loop(nest.body)) return UnitShape::argument;
   const bool has_dynamic =
       std::ranges::find(nest.contraction.dynamic, true) != nest.contraction.dynamic.end();
   const UnitShape special = has_dynamic ? UnitShape::dynamic : UnitShape::constant;

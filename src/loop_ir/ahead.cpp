@@ -8,7 +8,6 @@
 namespace einjit {
 namespace {
 
-constexpr std::int64_t kLine = 64;
 constexpr std::size_t kRowsInTurn = 4;  // one row alone waits for memory line after line
 
 struct Dimension {
@@ -36,7 +35,9 @@ struct Rows {
     }
     is_in_reach = reach <= std::numeric_limits<std::int32_t>::max();
   }
-  std::int64_t lines() const { return is_in_reach ? count * ((bytes + kLine - 1) / kLine) : 0; }
+  std::int64_t lines() const {
+    return is_in_reach ? count * ((bytes + kLineBytes - 1) / kLineBytes) : 0;
+  }
 
   std::vector<Dimension> dimensions;
   std::int64_t count = 1, bytes;  // the latter of a row
@@ -72,7 +73,7 @@ std::vector<std::int32_t> ahead_offsets(const Contraction& c, int input,
   offsets.reserve(static_cast<std::size_t>(rows.lines()));
   const std::vector<std::int32_t> starts = starts_of(rows);
   for (std::size_t first = 0; first < starts.size(); first += kRowsInTurn)
-    for (std::int32_t at = 0; at < rows.bytes; at += kLine)
+    for (std::int32_t at = 0; at < rows.bytes; at += kLineBytes)
       for (std::size_t r = first; r < std::min(starts.size(), first + kRowsInTurn); ++r)
         offsets.push_back(starts[r] + at);
   return offsets;

@@ -30,11 +30,21 @@ class Interpreter {
  private:
   void run(const For& loop) {
     const Range whole = ranges_[loop.label];
-    for (std::int64_t p = 0; p < whole.len; p += loop.step) {
-      ranges_[loop.label] = {whole.lo + p, std::min(loop.step, whole.len - p)};
+    std::int64_t piece = loop.is_aligned ? to_line() : 0;
+    if (piece == 0) piece = loop.step;
+    for (std::int64_t p = 0; p < whole.len; p += piece, piece = loop.step) {
+      ranges_[loop.label] = {whole.lo + p, std::min(piece, whole.len - p)};
       run(loop.body);
     }
     ranges_[loop.label] = whole;
+  }
+
+  // From where the ranges begin in the output; at most a step.
+  std::int64_t to_line() const {
+    const T* at = base_[0];
+    for (std::size_t l = 0; l < ranges_.size(); ++l)
+      at += nest_.contraction.out.strides[l] * ranges_[l].lo;
+    return items_to_line(at, sizeof(T));
   }
 
   void run(const Alloc& alloc) {

@@ -1,7 +1,8 @@
 // Floor 6: the loop IR, a nest of loops around tiles over explicit buffers.
 //
 // Semantics. Every label has a current range [lo, lo + len), at first [0, extent). `For` cuts the
-// range of its label into pieces of `step` (the last may be shorter) and runs its body for each.
+// range of its label into pieces of `step` (the last may be shorter) and runs its body for each. If
+// it is aligned, the first piece ends where the output's next cache line begins.
 // `Tile` works on the box of the current ranges of its variables:
 //
 //     out[x] = update(sum over the tile's reduced labels of in0[x] * in1[x] * ...)
@@ -52,6 +53,7 @@ struct For {
   std::int64_t step;
   Order order;
   Block body;
+  bool is_aligned = false;
   bool operator==(const For&) const = default;
 };
 
@@ -127,6 +129,13 @@ std::vector<std::int32_t> ahead_offsets(const Contraction& contraction, int inpu
 // How many there are.
 std::int64_t ahead_line_count(const Contraction& contraction, int input,
                               const std::vector<std::int64_t>& lengths);
+
+// Elements of this many bytes from an address to the next cache line; 0 if no line begins with one.
+inline std::int64_t items_to_line(const void* address, std::int64_t item_bytes) {
+  const auto past =
+      static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(address)) & (kLineBytes - 1);
+  return past == 0 || past % item_bytes != 0 ? 0 : (kLineBytes - past) / item_bytes;
+}
 
 // Proves that the nest stays in bounds, covers every element of the output exactly once (counting
 // the pieces of reduced labels), and that the pieces of parallel loops write disjoint elements. A

@@ -45,9 +45,9 @@ class Printer {
   }
 
   void print(const For& loop, const std::string& indent, int depth) {
-    text_ += fmt::format("{}{} {} step {}\n", indent,
+    text_ += fmt::format("{}{} {} step {}{}\n", indent,
                          loop.order == Order::parallel ? "parallel for" : "for", name(loop.label),
-                         loop.step);
+                         loop.step, loop.is_aligned ? " aligned" : "");
     print(loop.body, depth + 1);
   }
 

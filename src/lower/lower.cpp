@@ -42,11 +42,12 @@ class Lowering {
     length_[loop.label] = std::min(before, loop.step);
     Block body = lower_from(position + 1);
     length_[loop.label] = before;
-    // A loop of one piece is none, unless it marks parallel work or other extents have more.
-    if (loop.step >= before && loop.order == Order::serial &&
+    // A loop of one piece is none, unless it marks parallel work, looks for a line or other extents
+    // have more.
+    if (loop.step >= before && loop.order == Order::serial && !loop.is_aligned &&
         !nest_.contraction.is_dynamic(loop.label))
       return body;
-    return block_of(Node{For{loop.label, loop.step, loop.order, std::move(body)}});
+    return block_of(Node{For{loop.label, loop.step, loop.order, std::move(body), loop.is_aligned}});
   }
 
   Block lower_pack(const PackSpec& pack, std::size_t position) {

@@ -14,7 +14,9 @@ namespace {
 
 // The loops that go into a tile's unit: a chain of serial loops, each the only node of its parent,
 // over different labels, none of them summed by the tile (a sum's pieces differ in being first).
-std::optional<TileChain> absorb(const Node& node) {
+// With an aligned loop all of it must lie alike: there are whole lines between the steps of the
+// others.
+std::optional<TileChain> absorb(const Node& node, std::int64_t item_bytes) {
   TileChain chain;
   std::vector<Label> labels;
   const Node* at = &node;
@@ -27,9 +29,14 @@ std::optional<TileChain> absorb(const Node& node) {
   }
   chain.tile = std::get_if<Tile>(&at->value);
   if (!chain.tile) return std::nullopt;
+  if (chain.tile->update != Update::output) return chain;
+  const std::vector<Stride>& out = chain.tile->out.strides;
   for (Label l : labels)
-    if (chain.tile->update == Update::output && chain.tile->out.strides[l] == Stride{})
-      return std::nullopt;
+    if (out[l] == Stride{}) return std::nullopt;
+  if (std::ranges::any_of(chain.loops, &For::is_aligned))
+    for (const For* loop : chain.loops)
+      if (!loop->is_aligned && out[loop->label].outer * loop->step * item_bytes % kLineBytes != 0)
+        return std::nullopt;
   return chain;
 }
 
@@ -38,6 +45,8 @@ class Planner {
   Planner(const LoopNest& nest, UnitShape shape, Cover cover = Cover::nothing)
       : nest_(nest), shape_(shape), cover_(cover) {
     plan_.extents = nest.contraction.extents;
+    plan_.item_bytes = item_bytes();
+    plan_.lanes = nest.lanes;
     plan_.operand_count = nest.first_scratch();
     plan_.scratch_moves.assign(nest.scratch.size(), {});
     plan_.ahead.resize(nest.scratch.size());
@@ -50,6 +59,9 @@ class Planner {
     std::vector<LabelRange> ranges;
     ranges.reserve(plan_.extents.size());
     for (std::int64_t extent : plan_.extents) ranges.push_back({0, extent});
+    if (std::ranges::any_of(plan_.nodes, &PlanNode::is_aligned))
+      for (std::int64_t stride : nest_.contraction.out.strides)
+        plan_.out_moves.push_back(stride * item_bytes());
     find_variants(0, static_cast<int>(plan_.nodes.size()), ranges, 0);
     for (const TileChain& chain : chains_)
       plan_.is_streamed |= chain.tile->store == Store::streaming;
@@ -80,7 +92,7 @@ class Planner {
 
   void add(const Block& block) {
     for (const Node& node : block) {
-      if (std::optional<TileChain> chain = absorb(node);
+      if (std::optional<TileChain> chain = absorb(node, item_bytes());
           chain && (shape_ == UnitShape::constant || chain->loops.size() <= kUnitLoops))
         add_splits(*chain, 0);
       else if (const auto* loop = std::get_if<For>(&node.value))
@@ -107,6 +119,7 @@ class Planner {
     if (const TileVar* var = held_in(loop.body, loop.label)) {
       node.is_innermost = true;
       node.is_masked = is_masked(*var);
+      node.is_aligned = loop.is_aligned && node.is_masked && shape_ == UnitShape::argument;
       node.is_halved = !node.is_masked && nest_.contraction.is_dynamic(loop.label);
     }
     node.bit = next_bit_;
@@ -208,7 +221,10 @@ class Planner {
   void find_pieces(int at, std::vector<LabelRange>& ranges, std::uint64_t mask) {
     const PlanNode node = plan_.nodes[at];
     const LabelRange whole = ranges[node.label];
-    const std::int64_t full = whole.len / node.step, tail = whole.len % node.step;
+    const std::int64_t full = whole.len / node.step;
+    // One call for all lengths of what an aligned loop leaves.
+    const std::int64_t tail = node.is_aligned ? std::min<std::int64_t>(nest_.lanes, node.step - 1)
+                                              : whole.len % node.step;
     auto visit = [&](std::int64_t lo, std::int64_t len, std::uint64_t bits) {
       ranges[node.label] = {whole.lo + lo, len};
       find_variants(at + 1, node.end, ranges, mask | bits);
@@ -261,8 +277,22 @@ class Planner {
       if (offsets.size() < static_cast<std::size_t>(made.lines_ahead))
         offsets.resize(static_cast<std::size_t>(made.lines_ahead));
     }
-    call.variants.push_back(
-        {mask, is_first, std::move(made.unit), std::move(made.slots), made.lines_ahead, {}});
+    PlanCall::Variant variant{mask, is_first, std::move(made.unit), std::move(made.slots),
+                              made.lines_ahead};
+    if (!plan_.out_moves.empty() && call.operands.front().buffer == 0)
+      measure(variant, made.aligned_trips_slot);
+    call.variants.push_back(std::move(variant));
+  }
+
+  // Of an output's call in a plan with an aligned loop.
+  void measure(PlanCall::Variant& variant, int trips_slot) {
+    const auto& node = *std::ranges::find(plan_.nodes, true, &PlanNode::is_aligned);
+    variant.aligned = node.label;
+    variant.step = node.step;
+    variant.trips_slot = trips_slot;
+    for (const UnitVar& var : variant.unit.vars)
+      if (var.role == Role::vec) variant.active_slot = var.active_slot;
+    plan_.measured_slots = std::max(plan_.measured_slots, variant.slots.size());
   }
 
   const LoopNest& nest_;

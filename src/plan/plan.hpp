@@ -33,6 +33,9 @@ struct PlanNode {
   // The shorter piece comes in pieces of powers of two, of a bit each from `bit` on: so few units
   // serve every extent.
   bool is_halved = false;
+  // The first piece ends where a cache line of the output begins. What is not a whole piece comes
+  // in pieces of at most a vector.
+  bool is_aligned = false;
   // Nothing cuts the label further before a tile holds it in registers, as vectors or otherwise.
   bool is_innermost = false, is_masked = false;
   int index = -1;  // scratch: number of the buffer; call: number of the call
@@ -60,6 +63,11 @@ struct PlanCall {
     Unit unit;
     std::vector<std::int64_t> slots;
     std::int64_t lines_ahead;  // entries of the list that a call goes through
+    // Slots for the length of an aligned label's piece, known at the call: whole steps in it, and
+    // elements of its last vector. -1: none.
+    Label aligned = -1;
+    std::int64_t step = 1;
+    int trips_slot = -1, active_slot = -1;
     // The unit, and the one for beta = 0: the old output is not read.
     std::shared_ptr<const CompiledUnit> code[2];
   };
@@ -82,8 +90,12 @@ struct Plan {
   std::vector<std::int64_t> extents;                     // per label
   std::vector<std::vector<std::int64_t>> scratch_moves;  // per buffer and label: bytes per lo
   std::vector<std::int64_t> scratch_bytes;
-  std::vector<PlanAhead> ahead;  // per buffer
-  int operand_count = 0;         // output and inputs
+  std::vector<PlanAhead> ahead;         // per buffer
+  std::vector<std::int64_t> out_moves;  // of the output: bytes per label's lo
+  std::int64_t item_bytes = 0;
+  std::int64_t lanes = 1;          // of a vector
+  std::size_t measured_slots = 0;  // the most slots of a variant with an aligned label
+  int operand_count = 0;           // output and inputs
   bool is_direct = false;
   bool is_streamed = false;  // some unit streams its stores
 };

@@ -44,6 +44,7 @@ struct State {
   LabelRange* ranges;
   char** bases;                  // per buffer: the element at lo = 0 of all labels
   Ahead ahead;                   // there is at most one
+  std::int64_t* slots;           // room for those that are measured
   const Frame* loops = nullptr;  // innermost first, inside the parallel loop if there is one
   std::uint64_t mask = 0;
   bool in_parallel = false;
@@ -52,16 +53,30 @@ struct State {
 
 std::size_t state_bytes(const Plan& plan) {
   return plan.extents.size() * sizeof(LabelRange) +
-         (plan.operand_count + plan.scratch_bytes.size()) * sizeof(char*);
+         (plan.operand_count + plan.scratch_bytes.size()) * sizeof(char*) +
+         plan.measured_slots * sizeof(std::int64_t);
 }
 
 State state_in(const Plan& plan, char* memory) {
   State state{reinterpret_cast<LabelRange*>(memory), nullptr};
   state.bases = reinterpret_cast<char**>(memory + plan.extents.size() * sizeof(LabelRange));
+  state.slots =
+      reinterpret_cast<std::int64_t*>(state.bases + plan.operand_count + plan.scratch_bytes.size());
   return state;
 }
 
 void walk(Run& run, int begin, int end, State& state);
+
+// The variant's slots, with those that depend on the length of an aligned label's piece.
+const std::int64_t* measured_slots(const Plan& plan, const PlanCall::Variant& variant,
+                                   State& state) {
+  std::ranges::copy(variant.slots, state.slots);
+  const std::int64_t length = state.ranges[variant.aligned].len;
+  if (variant.trips_slot >= 0) state.slots[variant.trips_slot] = length / variant.step;
+  if (variant.active_slot >= 0)
+    state.slots[variant.active_slot] = (std::min(length, variant.step) - 1) % plan.lanes + 1;
+  return state.slots;
+}
 
 void call(const Run& run, const PlanCall& call, State& state) {
   bool is_first = true;
@@ -82,7 +97,9 @@ void call(const Run& run, const PlanCall& call, State& state) {
     pointers[call.operands.size() + 1] = state.ahead.base;
     state.ahead.at = at + variant->lines_ahead;
   }
-  variant->code[run.without_old]->run(pointers, variant->slots.data(), run.scale);
+  const std::int64_t* slots =
+      variant->aligned < 0 ? variant->slots.data() : measured_slots(run.plan, *variant, state);
+  variant->code[run.without_old]->run(pointers, slots, run.scale);
 }
 
 // Streamed stores are ordered before whatever tells another thread that they are done.
@@ -102,7 +119,13 @@ void walk_piece(Run& run, int at, State& state, LabelRange piece) {
     walk(run, at + 1, node.end, state);
     state.mask = mask;
   };
-  if (!node.is_halved || piece.len >= node.step) return walk_part(piece);
+  if (piece.len >= node.step) return walk_part(piece);
+  if (node.is_aligned) {
+    for (; piece.len > 0; piece.lo += run.plan.lanes, piece.len -= run.plan.lanes)
+      walk_part({piece.lo, std::min(piece.len, run.plan.lanes), piece.shift});
+    return;
+  }
+  if (!node.is_halved) return walk_part(piece);
   while (piece.len > 0) {
     const auto len =
         static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(piece.len)));
@@ -111,12 +134,23 @@ void walk_piece(Run& run, int at, State& state, LabelRange piece) {
   }
 }
 
+// The length of the node's first piece: up to a line of the output, or none.
+std::int64_t first_piece(const Run& run, const PlanNode& node, const State& state) {
+  if (!node.is_aligned) return 0;
+  const char* out = state.bases[0];
+  for (std::size_t l = 0; l < run.plan.out_moves.size(); ++l)
+    out += state.ranges[l].lo * run.plan.out_moves[l];
+  return std::min(items_to_line(out, run.plan.item_bytes), state.ranges[node.label].len);
+}
+
 void walk_loop(Run& run, int at, State& state) {
   const PlanNode& node = run.plan.nodes[at];
   const LabelRange whole = state.ranges[node.label];
   const Frame frame{node.label, node.step, whole, state.loops};
   state.loops = &frame;
-  for (std::int64_t p = 0; p < whole.len; p += node.step)
+  const std::int64_t first = first_piece(run, node, state);
+  if (first > 0) walk_piece(run, at, state, {whole.lo, first, whole.shift});
+  for (std::int64_t p = first; p < whole.len; p += node.step)
     walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p), whole.shift});
   state.loops = frame.outside;
   state.ranges[node.label] = whole;
@@ -125,9 +159,11 @@ void walk_loop(Run& run, int at, State& state) {
 void walk_split(Run& run, int at, State& state) {
   const PlanNode& node = run.plan.nodes[at];
   const LabelRange whole = state.ranges[node.label];
-  const std::int64_t tail = whole.len % node.step, main = whole.len - tail;
-  if (main > 0) walk_piece(run, at, state, {whole.lo, main, whole.shift});
-  if (tail > 0) walk_piece(run, at, state, {whole.lo + main, tail, whole.shift});
+  const std::int64_t first = first_piece(run, node, state);
+  const std::int64_t tail = (whole.len - first) % node.step, main = whole.len - first - tail;
+  if (first > 0) walk_piece(run, at, state, {whole.lo, first, whole.shift});
+  if (main > 0) walk_piece(run, at, state, {whole.lo + first, main, whole.shift});
+  if (tail > 0) walk_piece(run, at, state, {whole.lo + first + main, tail, whole.shift});
   state.ranges[node.label] = whole;
 }
 

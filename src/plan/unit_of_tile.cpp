@@ -269,6 +269,7 @@ class Builder {
     UnitLoop made;
     const std::int64_t length = loop ? ranges_[loop->label].len : 1, step = loop ? loop->step : 1;
     made.trips = sized(length / step, loop && is_dynamic(loop->label));
+    if (loop && loop->is_aligned) made_.aligned_trips_slot = made.trips.slot;
     if (shape_ == UnitShape::constant) {
       made.step = step;
       made.tail = length % step;

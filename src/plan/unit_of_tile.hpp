@@ -31,6 +31,7 @@ struct UnitOfTile {
   Unit unit;
   std::vector<std::int64_t> slots;  // the arguments for these ranges
   std::int64_t lines_ahead = 0;     // entries of the list of lines that a call goes through
+  int aligned_trips_slot = -1;      // of the chain's aligned loop
 };
 
 // What part of its sums a call of a tile adds up.

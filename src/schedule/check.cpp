@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "schedule/schedule.hpp"
+#include "schedule/alignment.hpp"
 
 namespace einjit {
 namespace {
@@ -68,6 +68,10 @@ class Checker {
   Result<void> check_item(const LoopSpec& loop) {
     if (loop.order == Order::parallel && c_.is_reduced(loop.label))
       return fail(fmt::format("'{}' is summed: its loop cannot be parallel", name(loop.label)));
+    if (loop.is_aligned)
+      if (auto done = check_aligned(loop); !done) return done;
+    if (aligned_ && aligned_->label == loop.label && aligned_ != &loop)
+      return fail(fmt::format("a loop cuts the aligned pieces of '{}'", name(loop.label)));
     if (c_.extents[loop.label] == 0) return fail("a loop over an empty label");
     if (loop.step > length_[loop.label] && length_[loop.label] < c_.extents[loop.label])
       return fail(fmt::format("a step of {} where pieces of '{}' are {}", loop.step,
@@ -80,6 +84,22 @@ class Checker {
       return fail(fmt::format("the step of '{}' must be a multiple of its panel's width {}",
                               name(loop.label), var->factor));
     length_[loop.label] = std::min(length_[loop.label], loop.step);
+    return {};
+  }
+
+  // Panels begin at whole pieces; those of an aligned loop begin anywhere.
+  Result<void> check_aligned(const LoopSpec& loop) {
+    if (aligned_) return fail("at most one loop may be aligned");
+    aligned_ = &loop;
+    if (c_.out.strides[loop.label] != 1)
+      return fail(fmt::format("'{}' is aligned, but the output is not contiguous along it",
+                              name(loop.label)));
+    if (loop.order == Order::parallel) return fail("a parallel loop cannot be aligned");
+    const TileVar* var = tile_var(loop.label);
+    if (!var || var->role != Role::vec)
+      return fail(fmt::format("'{}' is aligned, but not vec in the tile", name(loop.label)));
+    if (is_packed_inside(loop.label))
+      return fail(fmt::format("'{}' is aligned, but a packed operand has it", name(loop.label)));
     return {};
   }
 
@@ -165,6 +185,7 @@ class Checker {
   std::vector<std::int64_t> length_;
   unsigned packed_ = 0;
   int cutting_loops_ = 0;
+  const LoopSpec* aligned_ = nullptr;
 };
 
 // Whether an output may be written past the caches by a tile: what lies next to each other in it.
@@ -178,21 +199,38 @@ class StreamCheck {
     if (c_.beta != Beta::zero) return StreamFault{Kind::output_is_read};
     for (Label l = 0; l < c_.label_count(); ++l)
       if (c_.is_reduced(l) && length_[l] < c_.extents[l]) return StreamFault{Kind::sum_is_cut, l};
+    if (const LoopSpec* aligned = aligned_loop(schedule_)) return aligned_fault(*aligned);
     // Every vector stored must lie as the output does: whole lines between positions.
-    constexpr std::int64_t kLine = 64;
     for (Label l = 0; l < c_.label_count(); ++l)
-      if (c_.out.strides[l] != 1 && c_.out.strides[l] * size_of(c_.dtype) % kLine != 0 &&
+      if (c_.out.strides[l] != 1 && c_.out.strides[l] * size_of(c_.dtype) % kLineBytes != 0 &&
           !is_joined(l) && !is_spread(l))
         return StreamFault{Kind::stride, l};
     for (const auto& item : schedule_.outer)
       if (const auto* loop = std::get_if<LoopSpec>(&item))
-        if (loop->step * c_.out.strides[loop->label] * size_of(c_.dtype) % kLine != 0 &&
+        if (loop->step * c_.out.strides[loop->label] * size_of(c_.dtype) % kLineBytes != 0 &&
             (c_.out.strides[loop->label] == 1 || is_joined(loop->label) || is_spread(loop->label)))
           return StreamFault{Kind::step, loop->label};
     return std::nullopt;
   }
 
  private:
+  // Vectors lie as their piece begins if there are whole lines between those of a piece.
+  std::optional<StreamFault> aligned_fault(const LoopSpec& aligned) const {
+    if (aligned.step * size_of(c_.dtype) % kLineBytes != 0)
+      return StreamFault{StreamFault::Kind::step, aligned.label};
+    std::vector<std::int64_t> length = c_.extents;
+    for (const auto& item : schedule_.outer)
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        if (loop->is_aligned) break;
+        length[loop->label] = std::min(length[loop->label], loop->step);
+      }
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (l != aligned.label && length[l] > 1 &&
+          c_.out.strides[l] * size_of(c_.dtype) % kLineBytes != 0)
+        return StreamFault{StreamFault::Kind::stride, l};
+    return std::nullopt;
+  }
+
   // The tile's variable of the role over an output label.
   const TileVar* output_var(Label l, Role role) const {
     const auto it = std::ranges::find(schedule_.tile, l, &TileVar::label);

@@ -9,10 +9,14 @@
 #include <optional>
 #include <ranges>
 
+#include "schedule/alignment.hpp"
+
 namespace einjit {
 namespace {
 
 constexpr double kStreamCaches = 3;          // an output of so many L2s is written past the caches
+constexpr double kMostUnaligned = 0.5;       // of what is written past the caches
+constexpr double kLeastAligned = 0.25;       // of L1, that one call writes
 constexpr std::int64_t kMostRows = 1024;     // that one loop goes along
 constexpr std::int64_t kMostReads = 2;       // of what is asked for ahead
 constexpr std::int64_t kLinesAhead = 16;     // of a row
@@ -52,12 +56,24 @@ class Hints {
   void choose_stores() {
     const double out_bytes = p_.out.elements * static_cast<double>(p_.item);
     if (out_bytes > static_cast<double>(target_.l2_bytes) * kStreamCaches) {
-      const bool may_stream = !stream_fault(schedule_, c_, length_);
-      schedule_.store = may_stream ? Store::streaming : Store::cached;
-      if (may_stream) return;
+      schedule_.store = Store::streaming;
+      align(schedule_, c_);
+      if (may_stream()) return;
+      unalign(schedule_);
+      if (may_stream()) return;
+      schedule_.store = Store::cached;
     }
     if (tile_.packed && out_bytes > static_cast<double>(target_.l1_bytes))
       schedule_.prefetch = Prefetch::output;
+  }
+
+  // Pieces that begin at lines are found at every call, which must be worth it.
+  bool may_stream() const {
+    if (stream_fault(schedule_, c_, length_)) return false;
+    return !aligned_loop(schedule_) ||
+           (aligned_elements(schedule_, c_) * static_cast<double>(p_.item) >=
+                static_cast<double>(target_.l1_bytes) * kLeastAligned &&
+            unaligned_part(schedule_, c_, p_.out.row_alignment) <= kMostUnaligned);
   }
 
   // Rows of an operand that a tile reads side by side.

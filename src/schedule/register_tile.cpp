@@ -1,6 +1,8 @@
 #include "schedule/register_tile.hpp"
 
 #include <algorithm>
+#include <cstdlib>
+#include <numeric>
 #include <optional>
 #include <ranges>
 #include <utility>
@@ -214,6 +216,7 @@ class Enumerator {
       tile.vec_length = std::min<std::int64_t>(c_.extents[vec], vectors * lanes_);
       consider_chains(tile);
     }
+    consider_joined(vec);
     unrolled_.clear();
     for (Label unroll : p_.kept)
       if (unroll != vec && is_worth_unrolling(unroll, vec)) unrolled_.push_back(unroll);
@@ -231,6 +234,27 @@ class Enumerator {
         for (int k = 0; k < lengths.count; ++k) {
           tile.unroll_length = lengths.values[k];
           consider_chains(tile);
+        }
+      }
+    }
+  }
+
+  // Copies with short runs that are written end to end, in whole lines, and read as blocks that are
+  // transposed.
+  void consider_joined(Label vec) {
+    const std::int64_t run = c_.extents[vec], line = target_.line_bytes / p_.item;
+    if (!p_.reduced.empty() || run % lanes_ == 0 || run > kMostWidths * lanes_) return;
+    const std::int64_t runs = line / std::gcd(run, line);
+    for (Label along : p_.kept) {
+      if (!is_written_joined(c_, vec, along) || c_.extents[along] < runs) continue;
+      for (Label across : p_.kept) {
+        if (across == along || std::ranges::none_of(c_.in, [&](const Access& a) {
+              return a.strides[across] == 1 && std::abs(a.strides[vec]) > 1;
+            }))
+          continue;
+        for (std::int64_t length : {lanes_ / 4, lanes_ / 2}) {
+          if (length < 2 || c_.extents[across] < length) continue;
+          consider({vec, run, across, length, along, runs});
         }
       }
     }

@@ -25,8 +25,12 @@
 // time only.
 //
 // `stream out` writes the output past the caches, in whole lines. It is for outputs that are
-// written once and are larger than the caches; where the output given at run time is not on a cache
-// line, ordinary stores take its place.
+// written once and are larger than the caches; where a store at run time is not on a cache line, an
+// ordinary one takes its place.
+//
+// `loop i 16 aligned`, along the output's contiguous label: pieces begin at cache lines wherever a
+// row lies in memory, which is known at run time only. The first is shorter by what that takes, and
+// what is not a whole piece is stored in the ordinary way.
 //
 // Where nothing is summed and whole runs of the vec label lie end to end along an unrolled one, a
 // tile writes them as one: `tile l vec 3, j unroll 16` stores three vectors of 16.
@@ -46,12 +50,15 @@
 
 namespace einjit {
 
+inline constexpr std::int64_t kLineBytes = 64;  // of a cache line
+
 enum class Order : std::uint8_t { serial, parallel };
 
 struct LoopSpec {
   Label label;
   std::int64_t step;
   Order order = Order::serial;
+  bool is_aligned = false;  // pieces begin at cache lines of the output
   bool operator==(const LoopSpec&) const = default;
 };
 

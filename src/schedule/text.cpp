@@ -122,6 +122,9 @@ class ScheduleParser {
     if (next_is("parallel")) {
       take();
       loop.order = Order::parallel;
+    } else if (next_is("aligned")) {
+      take();
+      loop.is_aligned = true;
     }
     schedule_.outer.emplace_back(loop);
     return {};
@@ -220,8 +223,9 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
   std::string text;
   for (const auto& item : schedule.outer) {
     if (const auto* loop = std::get_if<LoopSpec>(&item)) {
-      text += fmt::format("loop {} {}{}\n", c.names[loop->label], loop->step,
-                          loop->order == Order::parallel ? " parallel" : "");
+      text += fmt::format("loop {} {}{}{}\n", c.names[loop->label], loop->step,
+                          loop->order == Order::parallel ? " parallel" : "",
+                          loop->is_aligned ? " aligned" : "");
     } else {
       const PackSpec& pack = std::get<PackSpec>(item);
       const std::string factor = pack.factor < 0 ? "" : fmt::format("*in{}", pack.factor);

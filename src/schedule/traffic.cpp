@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "schedule/alignment.hpp"
 #include "schedule/streams.hpp"
 
 namespace einjit {
@@ -43,7 +44,11 @@ class Analysis : Streams {
       if (const double lines = lines_into(s, Level::l1); lines > 0)
         result.l1_lines += lines * l1_line_cost(s);
       double lines = lines_into(s, Level::l2);
-      if (s.is_output && schedule_.store == Store::cached) lines *= 2;
+      // What is not written past the caches is read first.
+      if (s.is_output)
+        lines *= schedule_.store == Store::cached
+                     ? 2
+                     : 1 + unaligned_part(schedule_, p_.c, s.operand->row_alignment);
       lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
       if (!s.is_output && !s.is_ahead && is_asked_for(s) && !is_followed(s))
         lines *= goes_along(s) ? kAskedAlong : kAskedAcross;

@@ -1,0 +1,90 @@
+#include "schedule/alignment.hpp"
+
+#include <algorithm>
+#include <ranges>
+
+namespace einjit {
+namespace {
+
+template <class AnySchedule>
+auto* find_aligned(AnySchedule& schedule) {
+  using Loop = std::conditional_t<std::is_const_v<AnySchedule>, const LoopSpec, LoopSpec>;
+  for (auto& item : schedule.outer)
+    if (auto* loop = std::get_if<LoopSpec>(&item); loop && loop->is_aligned) return loop;
+  return static_cast<Loop*>(nullptr);
+}
+
+bool is_packed_along(const Schedule& schedule, const Contraction& c, Label label) {
+  return std::ranges::any_of(schedule.outer, [&](const auto& item) {
+    const auto* pack = std::get_if<PackSpec>(&item);
+    return pack && (c.in[pack->operand].strides[label] != 0 ||
+                    (pack->factor >= 0 && c.in[pack->factor].strides[label] != 0));
+  });
+}
+
+}  // namespace
+
+const LoopSpec* aligned_loop(const Schedule& schedule) { return find_aligned(schedule); }
+
+void align(Schedule& schedule, const Contraction& c) {
+  if (c.has_sum()) return;  // short ones want code for their extents
+  const auto vec = std::ranges::find(schedule.tile, Role::vec, &TileVar::role);
+  if (vec == schedule.tile.end() || c.out.strides[vec->label] != 1 ||
+      is_packed_along(schedule, c, vec->label))
+    return;
+  for (auto& item : schedule.outer | std::views::reverse)
+    if (auto* loop = std::get_if<LoopSpec>(&item); loop && loop->label == vec->label) {
+      loop->is_aligned = loop->order == Order::serial;
+      return;
+    }
+}
+
+void unalign(Schedule& schedule) {
+  if (LoopSpec* loop = find_aligned(schedule)) loop->is_aligned = false;
+}
+
+Schedule without_alignment(Schedule schedule, const Contraction& contraction) {
+  unalign(schedule);
+  if (!check(schedule, contraction)) schedule.store = Store::cached;
+  return schedule;
+}
+
+double aligned_elements(const Schedule& schedule, const Contraction& c) {
+  std::vector<std::int64_t> length = c.extents;
+  auto elements = [&] {
+    double product = 1;
+    for (Label l = 0; l < c.label_count(); ++l)
+      if (!c.is_reduced(l)) product *= static_cast<double>(length[l]);
+    return product;
+  };
+  double most = elements();
+  for (const auto& item : schedule.outer)
+    if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+      if (loop->is_aligned) break;
+      length[loop->label] = std::min(length[loop->label], loop->step);
+      if (c.out.strides[loop->label] * loop->step * size_of(c.dtype) % kLineBytes != 0)
+        most = elements();
+    }
+  return most;
+}
+
+double unaligned_part(const Schedule& schedule, const Contraction& c, std::int64_t row_alignment) {
+  const LoopSpec* aligned = aligned_loop(schedule);
+  if (!aligned) return 0;
+  std::int64_t row = c.extents[aligned->label];
+  for (const auto& item : schedule.outer)
+    if (const auto* loop = std::get_if<LoopSpec>(&item); loop && loop->label == aligned->label) {
+      if (loop == aligned) break;
+      row = std::min(row, loop->step);
+    }
+  const std::int64_t line = kLineBytes / size_of(c.dtype);
+  const std::int64_t apart = std::min(row_alignment, line);
+  std::int64_t left = 0;
+  for (std::int64_t past = 0; past < line; past += apart) {
+    const std::int64_t head = std::min((line - past) % line, row);
+    left += head + (row - head) % aligned->step;
+  }
+  return static_cast<double>(left * apart) / static_cast<double>(line * row);
+}
+
+}  // namespace einjit

@@ -1,0 +1,29 @@
+// Loops whose pieces begin at cache lines of the output: rows that begin anywhere are written past
+// the caches all the same, but for their ends.
+#pragma once
+
+#include "schedule/schedule.hpp"
+
+namespace einjit {
+
+// The loop whose pieces begin at lines, or null.
+const LoopSpec* aligned_loop(const Schedule& schedule);
+
+// Makes the innermost loop along the output's contiguous label one, if it can be.
+void align(Schedule& schedule, const Contraction& contraction);
+
+void unalign(Schedule& schedule);
+
+// With pieces of one length only: written past the caches only where rows are whole lines anyway.
+Schedule without_alignment(Schedule schedule, const Contraction& contraction);
+
+// Elements of the output that begin alike: those inside all loops whose steps are not whole lines,
+// which one call can write.
+double aligned_elements(const Schedule& schedule, const Contraction& contraction);
+
+// The part of the output that the aligned loop's whole pieces leave, for arrays that begin on a
+// line. `row_alignment`: what all strides of the output but 1 are multiples of.
+double unaligned_part(const Schedule& schedule, const Contraction& contraction,
+                      std::int64_t row_alignment);
+
+}  // namespace einjit
