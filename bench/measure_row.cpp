@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <random>
 #include <thread>
@@ -107,6 +108,13 @@ std::function<void()> limit_loop(const Row& row, const Contraction& c, const Wor
                         static_cast<std::int64_t>(work.written), Target::host().l2_bytes * 2);
 }
 
+// Whether every element of the input goes to one place of the output, in arrays without gaps.
+bool only_moves(const Row& row, const Contraction& c, const Layout& output) {
+  return row.operands.size() == 1 && !c.has_sum() &&
+         row.operands[0].element_count() == output.element_count() &&
+         row.operands[0].footprint() == output.footprint();
+}
+
 // Three and more operands: the multiply-adds of the order einjit takes.
 double pairwise_flops(const Kernel& kernel, const Contraction& c, double flops) {
   return c.in.size() > 2 ? static_cast<double>(kernel.flop_count()) : flops;
@@ -147,6 +155,12 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
                    (void)kernel.run(pointers, {}, &executor);
                  });
   add_contestant("stream", chosen, limit_loop(row, c, work));
+  const bool is_copy = only_moves(row, c, kernel.output());
+  if (is_copy)
+    add_contestant("memcpy", chosen, [to = arrays.pointers[0], from = arrays.pointers[1], work] {
+      std::memcpy(to, from, static_cast<std::size_t>(work.written));
+      benchmark::ClobberMemory();
+    });
   RowResult result{row,
                    settings.threads,
                    0,
@@ -154,8 +168,7 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
                    work.read + work.written,
                    0,
                    0,
-                   {},
-                   0};
+                   {}};
   result.peak_gflops = measure_fma_peak(row.dtype);
   for (const auto& peer : peers.peers) {
     PeerRun run = peer_contraction(*peer, c, arrays.pointers);
@@ -193,6 +206,7 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
   result.peak_gflops = std::max(result.peak_gflops, measure_fma_peak(row.dtype));
   result.limit_seconds =
       std::max(result.flops / (result.peak_gflops * 1e9), collector.median("stream"));
+  if (is_copy) result.copy_seconds = collector.median("memcpy");
   for (PeerTime& peer : result.peers) peer.seconds = collector.median(peer.name);
   return result;
 }
@@ -218,7 +232,9 @@ RowResult measure_compile(const Row& row) {
     units = engine.statistics().units_compiled - before;
   }
   std::ranges::sort(samples);
-  return {row, 1, samples[2], 0, 0, 0, 0, {}, units};
+  RowResult result{row, 1, samples[2], 0, 0, 0, 0, {}};
+  result.units_compiled = units;
+  return result;
 }
 
 }  // namespace einjit_bench

@@ -24,6 +24,7 @@ struct RowResult {
   double peak_gflops;    // measured in this row's run
   double limit_seconds;  // max of flops at the peak and the streaming loop's time
   std::vector<PeerTime> peers;
+  double copy_seconds = 0;          // of memcpy, for rows that only move elements about
   std::int64_t units_compiled = 0;  // of a cold compile: units that went through LLVM
   const PeerTime* best_peer() const;
 };

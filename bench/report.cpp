@@ -86,6 +86,8 @@ void Report::add(RowResult r) {
   if (best) others = fmt::format("{} {:.2f}x ({})", best->name, ratio(r), best->how);
   for (const PeerTime& peer : r.peers)
     if (&peer != best) others += fmt::format("; {} {:.2f}x", peer.name, peer.seconds / r.seconds);
+  if (r.copy_seconds > 0)
+    others += fmt::format("; {:.0f}% of memcpy", r.copy_seconds / r.seconds * 100);
   fmt::print("{:<8} {:<32} {:>10} {:>9.1f} {:>8.1f} {:>6.0f}%  {}\n", r.row.suite, r.row.name,
              time_text(r.seconds), r.flops / r.seconds * 1e-9, r.bytes / r.seconds * 1e-9,
              fraction(r) * 100, others);
@@ -170,6 +172,7 @@ std::string Report::json() const {
                                {"units_compiled", r.units_compiled}};
     row["best_peer"] = r.best_peer() ? nlohmann::ordered_json(r.best_peer()->name) : nullptr;
     row["ratio_to_best_peer"] = r.best_peer() ? nlohmann::ordered_json(ratio(r)) : nullptr;
+    if (r.copy_seconds > 0) row["memcpy_fraction"] = r.copy_seconds / r.seconds;
     for (const PeerTime& peer : r.peers)
       row["peers"][peer.name] = {{"time_ns", peer.seconds * 1e9}, {"how", peer.how}};
     out["rows"].push_back(std::move(row));

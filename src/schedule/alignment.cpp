@@ -6,6 +6,8 @@
 namespace einjit {
 namespace {
 
+constexpr double kTorn = 4;  // of an unaligned part that comes in two pieces, long after each other
+
 template <class AnySchedule>
 auto* find_aligned(AnySchedule& schedule) {
   using Loop = std::conditional_t<std::is_const_v<AnySchedule>, const LoopSpec, LoopSpec>;
@@ -84,7 +86,9 @@ double unaligned_part(const Schedule& schedule, const Contraction& c, std::int64
     const std::int64_t head = std::min((line - past) % line, row);
     left += head + (row - head) % aligned->step;
   }
-  return static_cast<double>(left * apart) / static_cast<double>(line * row);
+  // A row's last line is its neighbour's first, and still there then; a cut row's is not.
+  const double torn = row < c.extents[aligned->label] ? kTorn : 1;
+  return torn * static_cast<double>(left * apart) / static_cast<double>(line * row);
 }
 
 }  // namespace einjit

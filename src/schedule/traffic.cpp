@@ -31,6 +31,7 @@ constexpr double kAskedAcross = 1.2;       // if the innermost loop goes to othe
 constexpr double kLongPiece = 12;          // lines of a row read at once: prefetchers follow each
 constexpr double kFollowedLate = 0.25;     // if a tile reads several such rows
 constexpr double kAskedTooEarly = 0.5;
+constexpr double kAskedTwice = 2;  // what is gone before it is read
 constexpr double kStartLines = 8;
 constexpr double kStreams = 16;  // rows in turn that a prefetcher follows
 
@@ -52,6 +53,7 @@ class Analysis : Streams {
       lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
       if (!s.is_output && !s.is_ahead && is_asked_for(s) && !is_followed(s))
         lines *= goes_along(s) ? kAskedAlong : kAskedAcross;
+      if (is_asked_too_early(s)) lines *= kAskedTwice;
       if (is_waited_for(s)) {
         const double late = lateness(s);
         result.waited_lines += lines * late;
@@ -74,6 +76,12 @@ class Analysis : Streams {
     });
   }
 
+  bool is_asked_too_early(const Stream& s) const {
+    return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
+      return &p_.c.in[static_cast<std::size_t>(a.operand)] == &s.access() && !stays(s, a);
+    });
+  }
+
   // Whether what is asked for stays in L2 until the loop along the rows comes to it.
   bool stays(const Stream& s, const AheadSpec& a) const {
     for (std::size_t d = nest_.loops.size(); d-- > 0;)
@@ -83,7 +91,8 @@ class Analysis : Streams {
     const double bytes = static_cast<double>(a.distance * stride) * item();
     if (stride != 1) return bytes <= bytes_of(Level::l2);  // rows end to end
     const std::size_t body = body_along(s);
-    return rows(s, body) * bytes * s.boxes[body].conflict[1] <= bytes_of(Level::l2);
+    const double conflict = l2_conflict(s, body, static_cast<double>(a.distance));
+    return rows(s, body) * bytes * conflict <= bytes_of(Level::l2);
   }
 
   // The depth of what is visited between two pieces of a row; that of the tile if no loop goes
@@ -262,7 +271,8 @@ class Analysis : Streams {
     return misses;
   }
 
-  // Pages that come into a TLB of so many entries: as lines into a cache.
+  // Pages that come into a TLB of so many entries: as lines into a cache. Those that one step of
+  // the first loop outside shares with the next are still there.
   double pages_into(const Stream& s, double entries) const {
     auto all = [&](std::size_t depth) {
       double sum = 0;
@@ -277,8 +287,12 @@ class Analysis : Streams {
     double pages = s.boxes[depth].pages;
     bool moved = false;
     for (std::size_t d = depth; d-- > 0;) {
-      moved |= s.access().strides[nest_.loops[d].label] != 0;
-      if (moved) pages *= nest_.trips[d];
+      const bool is_first = !moved && s.access().strides[nest_.loops[d].label] != 0;
+      moved |= is_first;
+      if (is_first && p_.reduced.empty())
+        pages *= s.boxes[d].pages / s.boxes[d + 1].pages;
+      else if (moved)
+        pages *= nest_.trips[d];
     }
     return pages;
   }
