@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 
 namespace einjit {
 namespace {
@@ -30,7 +31,10 @@ constexpr double kTails =
     0.004;  // for each kind of tail a loop leaves: more code, cold when it runs
 constexpr double kPackOverhead = 1500;  // scratch, its first touch, a plan to walk
 constexpr double kLoadTie = 0.1;        // of a load that hides behind FMAs: fewer are better
-constexpr double kLoadsKept = 0.8;      // of the peak rate of loads, what a tile of FMAs sustains
+constexpr double kMisled = 0.85;        // of a vector whose row a prefetcher has left
+constexpr double kFarJump = 32768;      // bytes no load is followed across
+constexpr double kNearRow = 1280;  // bytes: rows end to end are followed, parts of rows half so far
+constexpr double kLoadsKept = 0.8;  // of the peak rate of loads, what a tile of FMAs sustains
 
 std::int64_t round_up_to_power_of_two(std::int64_t length) {
   return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(length)));
@@ -188,11 +192,21 @@ TileCost::Reading TileCost::reading(const Operand& a, bool is_packed) const {
       r.shuffles = values * vectors_ * shuffles_ * load_waste(a);
     if (!is_packed && is_straight && !vec_is_reduced_ && a.elements * 2 > p_.points)
       r.rows = values;
+    if (!is_packed) r.shuffles += values * vectors_ * kMisled * misled_part(a);
   } else {
     r.loads = values * kScalarLoad;
   }
   if (!a.is_summed) r.loads /= steps_;
   return r;
+}
+
+// Of the loads of rows, those that the prefetchers do harm to.
+double TileCost::misled_part(const Operand& a) const {
+  if (!misleads_prefetchers(p_, a, tile_.vec, innermost_)) return 0;
+  const auto apart = static_cast<double>(std::abs(a.access->strides[innermost_]) * p_.item);
+  const double jump = apart * static_cast<double>(tile_.steps);
+  const bool is_whole = tile_.vec_length * p_.item >= static_cast<std::int64_t>(apart);
+  return jump <= (is_whole ? kNearRow : kNearRow / 2) ? 0 : std::max(0.0, 1 - jump / kFarJump);
 }
 
 double TileCost::stores() const {
@@ -284,6 +298,15 @@ double TileCost::cycles(unsigned packed) const {
 
 double TileCost::store_cycles() const {
   return tiles_ * stores() * (p_.c.beta == Beta::zero ? kStoreAdded : 1);
+}
+
+bool misleads_prefetchers(const Problem& p, const Operand& a, Label vec, Label inner) {
+  if (vec < 0 || inner < 0 || p.c.is_reduced(vec) || a.access->strides[vec] != 1) return false;
+  const auto apart = static_cast<double>(std::abs(a.access->strides[inner]) * p.item);
+  const bool is_read_once = a.elements * 4 >= p.points;
+  return is_read_once && apart * 2 > kNearRow && apart < kFarJump &&
+         p.bytes > static_cast<double>(p.target.l1_bytes) &&
+         p.bytes <= static_cast<double>(p.target.l2_bytes);
 }
 
 bool is_window(const Access& access, Label unroll, Label inner) {

@@ -69,6 +69,7 @@ class TileCost {
   double packing(unsigned packed) const;
   double rows_of_sum(double sums) const;
   double step_cycles(const Reading& all) const;
+  double misled_part(const Operand& a) const;
 
   const Problem& p_;
   RegisterTile tile_;
@@ -88,6 +89,11 @@ class TileCost {
 // Whether an operand's steps along `inner` and its unrolled positions are the same elements
 // shifted, as in a sliding window: a tile that unrolls both loads each once.
 bool is_window(const Access& access, Label unroll, Label inner);
+
+// Whether a sum goes across rows of the operand that lie in L2 so far apart that the processor's
+// prefetchers take each load of a loop for a stream of its own, to the rows' harm. Unrolled steps
+// are many loads, each of which jumps too far.
+bool misleads_prefetchers(const Problem& problem, const Operand& operand, Label vec, Label inner);
 
 // Vector registers the tile holds at once.
 int registers_used(const Problem& problem, const RegisterTile& tile);

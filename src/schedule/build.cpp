@@ -332,7 +332,10 @@ class ScheduleBuilder::Builder {
   // Long sums of few accumulators are added up in blocks.
   int merge_of(const TileVar& var) const {
     const bool is_plain_sum = c_.in.size() == 1 || var.role == Role::vec;
-    return is_plain_sum && length_[var.label] / var.factor >= 2 * kMerge ? kMerge : 0;
+    const std::int64_t each = var.role == Role::vec ? 1 : var.factor / var.chains;  // of a trip
+    const std::int64_t trips = std::max<std::int64_t>(kMerge / each, 1);
+    return is_plain_sum && length_[var.label] / var.factor >= 2 * trips ? static_cast<int>(trips)
+                                                                        : 0;
   }
 
   void add_tile() {

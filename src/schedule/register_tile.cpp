@@ -18,6 +18,7 @@ constexpr double kLeastReuse = 4;       // of a packed element
 constexpr std::int64_t kOtherRows = 4;  // in a set of L1, beside those that are unrolled
 constexpr std::size_t kMostTiles = 40;
 constexpr int kMostWidths = 8;               // vectors, beside unrolled labels
+constexpr std::int64_t kRowsUnrolled = 16;   // of a sum across rows
 constexpr std::int64_t kMostUnrolled = 128;  // multiply-adds in the body of a loop of many steps
 
 // Pieces of at most `most`, as equal as they can be.
@@ -103,7 +104,14 @@ class Enumerator {
     if (c_.is_dynamic(tile.inner >= 0 || p_.reduced.empty() ? tile.inner : p_.reduced.back()))
       return false;
     const std::int64_t sums = p_.vectors_in(tile.vec_length) * tile.unroll_length;
-    return sums * tile.steps <= kMostUnrolled;
+    return sums * tile.steps <=
+           (tile.steps == kRowsUnrolled && misleads(tile) ? 2 : 1) * kMostUnrolled;
+  }
+
+  bool misleads(const RegisterTile& tile) const {
+    return !p_.reduced.empty() && std::ranges::any_of(p_.in, [&](const Operand& a) {
+      return misleads_prefetchers(p_, a, tile.vec, p_.reduced.back());
+    });
   }
 
   // Keeps the tile if it is the best of its kind.
@@ -169,12 +177,14 @@ class Enumerator {
         tile.chains = chains;
         consider(tile);
       }
+    tile.chains = 1;
+    tile.steps = kRowsUnrolled;
+    if (length >= 2 * kRowsUnrolled && misleads(tile)) consider(tile);
     // Blocks to transpose along the sum.
     const bool has_blocks = std::ranges::any_of(c_.in, [&](const Access& a) {
       return tile.vec >= 0 && a.strides[tile.vec] != 0 &&
              std::abs(a.strides[p_.reduced.back()]) == 1;
     });
-    tile.chains = 1;
     tile.steps = lanes_;
     if (has_blocks && length >= lanes_ / 2) consider(tile);
   }
@@ -208,13 +218,15 @@ class Enumerator {
   void enumerate_over_output(Label vec) {
     // Rows that are read once want to be long; with reuse, unrolled labels take the registers.
     const std::int64_t whole = p_.vectors_in(c_.extents[vec]);
+    std::int64_t before = kMostWidths;
     for (int vectors : {9, 10, 11, 12, 16, 24}) {
-      if (p_.reduced.empty() || !is_read_once_ || c_.extents[vec] <= (vectors - 1) * lanes_) break;
+      if (p_.reduced.empty() || !is_read_once_ || whole <= before) break;
       if (vectors < 12 && vectors != whole) continue;
       RegisterTile tile;
       tile.vec = vec;
       tile.vec_length = std::min<std::int64_t>(c_.extents[vec], vectors * lanes_);
       consider_chains(tile);
+      before = vectors;
     }
     consider_joined(vec);
     unrolled_.clear();
