@@ -71,8 +71,9 @@ class Enumerator {
 
  private:
   // False if the registers do not hold it, and so none of more chains or steps.
-  bool consider(const RegisterTile& tile) {
-    if (registers_used(p_, tile) > target_.vector_registers) return false;
+  bool consider(const RegisterTile& tile) { return consider(tile, target_.vector_registers); }
+  bool consider(const RegisterTile& tile, int most_registers) {
+    if (registers_used(p_, tile) > most_registers) return false;
     if (tile.steps > 1 && !may_unroll_sum(tile)) return true;
     if (box_ && box_->is_of(tile))
       box_->set_sum(tile);
@@ -252,7 +253,7 @@ class Enumerator {
   }
 
   // Copies with short runs that are written end to end, in whole lines, and read as blocks that are
-  // transposed.
+  // transposed. Nothing is summed in registers: some may be spilled.
   void consider_joined(Label vec) {
     const std::int64_t run = c_.extents[vec], line = target_.line_bytes / p_.item;
     if (!p_.reduced.empty() || run % lanes_ == 0 || run > kMostWidths * lanes_) return;
@@ -264,10 +265,11 @@ class Enumerator {
               return a.strides[across] == 1 && std::abs(a.strides[vec]) > 1;
             }))
           continue;
-        for (std::int64_t length : {lanes_ / 4, lanes_ / 2}) {
-          if (length < 2 || c_.extents[across] < length) continue;
-          consider({vec, run, across, length, along, runs});
-        }
+        // As few blocks of a row as can be: each comes to its lines again.
+        const std::int64_t extent = c_.extents[across], whole = even(extent, lanes_);
+        const std::int64_t length = whole > 0 ? whole : std::min(extent, lanes_ / 2);
+        if (length >= 2)
+          consider({vec, run, across, length, along, runs}, 2 * target_.vector_registers);
       }
     }
   }
