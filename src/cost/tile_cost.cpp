@@ -29,6 +29,7 @@ constexpr double kRowStart = 1.5;       // of a row read once, by every tile tha
 constexpr double kPackPerVector = 5.0;  // load, store and their misses, contiguous
 constexpr double kTails =
     0.004;  // for each kind of tail a loop leaves: more code, cold when it runs
+constexpr double kTailAgain = 0.8;      // of what tails of a copy read
 constexpr double kPackOverhead = 1500;  // scratch, its first touch, a plan to walk
 constexpr double kLoadTie = 0.1;        // of a load that hides behind FMAs: fewer are better
 constexpr double kMisled = 0.85;        // of a vector whose row a prefetcher has left
@@ -72,7 +73,10 @@ TileCost::TileCost(const Problem& problem, const RegisterTile& tile, unsigned ma
   auto cut = [&](Label l, std::int64_t length, double& average) {
     const std::int64_t extent = std::max<std::int64_t>(p_.c.extents[l], 1);
     const std::int64_t whole = extent / length, rest = extent - whole * length;
-    if (whole > 0 && rest > 0) kinds_ *= 2;
+    if (whole > 0 && rest > 0) {
+      kinds_ *= 2;
+      if (is_read_again(l)) again_ += static_cast<double>(rest) / static_cast<double>(extent);
+    }
     const auto pieces = static_cast<double>(whole + (rest > 0));
     average = l == tile.vec
                   ? (static_cast<double>(whole) * vectors_of(length) + vectors_of(rest)) / pieces
@@ -87,6 +91,13 @@ TileCost::TileCost(const Problem& problem, const RegisterTile& tile, unsigned ma
   steps_ = 1;
   for (Label l : p_.reduced) steps_ *= l == tile.vec ? pieces : p_.extent(l);
   set_sum(tile);
+}
+
+// Whether a tail along the label comes back to lines of an input that L2 does not hold: those of
+// rows a copy reads in blocks.
+bool TileCost::is_read_again(Label l) const {
+  return p_.reduced.empty() && p_.bytes > static_cast<double>(p_.target.l2_bytes) &&
+         std::ranges::any_of(p_.in, [&](const Operand& a) { return is_contiguous(a, l); });
 }
 
 void TileCost::set_sum(const RegisterTile& tile) {
@@ -293,7 +304,7 @@ double TileCost::cycles(unsigned packed) const {
     all.rows += r.rows;
   }
   return (tiles_ * (steps_ * step_cycles(all) + tile_cycles_) + packing(packed)) *
-         (1 + kTails * (kinds_ - 1));
+         (1 + kTails * (kinds_ - 1) + kTailAgain * again_);
 }
 
 double TileCost::store_cycles() const {

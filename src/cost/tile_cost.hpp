@@ -55,6 +55,7 @@ class TileCost {
   bool moves(const Operand& a, Label l) const { return l >= 0 && a.access->strides[l] != 0; }
   bool is_contiguous(const Operand& a, Label l) const { return a.access->strides[l] == 1; }
   double vectors_of(std::int64_t length) const;
+  bool is_read_again(Label l) const;
   bool is_transposable(const Operand& a) const;
   double turn_shuffles(const Operand& a) const;
   std::int64_t block_length(const Operand& a) const;
@@ -81,6 +82,7 @@ class TileCost {
   // along the others.
   double vectors_ = 1, unroll_ = 1, unroll2_ = 1;
   double kinds_ = 1;                  // of tiles: with and without tails along each label
+  double again_ = 0;                  // parts of labels that are tails and read again
   double tiles_, steps_;              // in all; of one along the whole sum
   Reading readings_[kMostPacked][2];  // from where it lies, and from panels
   double tile_cycles_ = 0;            // beside its steps
