@@ -60,6 +60,12 @@ struct Problem {
     return a.elements * static_cast<double>(item) > 2 * static_cast<double>(target.l2_bytes);
   }
 
+  // Whether it is so much larger than L2 that what comes next finds little of it there: outputs are
+  // written past the caches, inputs asked for.
+  bool outgrows_caches(const Operand& a) const {
+    return a.elements * static_cast<double>(item) > 3 * static_cast<double>(target.l2_bytes);
+  }
+
   const Contraction& c;
   const Target& target;
   std::int64_t item;   // bytes of an element

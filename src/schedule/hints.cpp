@@ -14,7 +14,6 @@
 namespace einjit {
 namespace {
 
-constexpr double kStreamCaches = 3;          // an output of so many L2s is written past the caches
 constexpr double kMostUnaligned = 0.5;       // of what is written past the caches
 constexpr double kLeastAligned = 0.25;       // of L1, that one call writes
 constexpr std::int64_t kMostRows = 1024;     // that one loop goes along
@@ -54,8 +53,7 @@ class Hints {
   // Outputs written once and larger than the caches go past them; those that tiles come back to are
   // asked for ahead.
   void choose_stores() {
-    const double out_bytes = p_.out.elements * static_cast<double>(p_.item);
-    if (out_bytes > static_cast<double>(target_.l2_bytes) * kStreamCaches) {
+    if (p_.outgrows_caches(p_.out)) {
       schedule_.store = Store::streaming;
       align(schedule_, c_);
       if (may_stream()) return;
@@ -63,6 +61,7 @@ class Hints {
       if (may_stream()) return;
       schedule_.store = Store::cached;
     }
+    const double out_bytes = p_.out.elements * static_cast<double>(p_.item);
     if (tile_.packed && out_bytes > static_cast<double>(target_.l1_bytes))
       schedule_.prefetch = Prefetch::output;
   }
@@ -252,9 +251,7 @@ class Hints {
 
   // Larger than the caches, and loops come back to it hardly ever.
   bool streams_once(const Operand& operand) {
-    if (operand.elements * static_cast<double>(p_.item) <
-        static_cast<double>(target_.l2_bytes) * kStreamCaches)
-      return false;
+    if (!p_.outgrows_caches(operand)) return false;
     const Access& a = *operand.access;
     const auto l2_bytes = static_cast<double>(target_.l2_bytes);
     Shrinking length = whole_lengths();

@@ -135,10 +135,13 @@ class Enumerator {
            tile.packed << 2 | (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
   }
 
-  // Whether the unrolled rows that are read where they are fall into one set of L1, too many for
-  // it.
+  // Whether the unrolled rows that are read where they are, or written, fall into one set of L1,
+  // too many for it.
   bool thrashes(const RegisterTile& tile) const {
     if (tile.unroll < 0 || tile.unroll_length <= l1_ways(target_) - kOtherRows) return false;
+    if (p_.reduced.empty() && !p_.outgrows_caches(p_.out) &&
+        c_.out.strides[tile.unroll] * p_.item % kPage == 0)
+      return true;
     for (std::size_t k = 0; k < c_.in.size(); ++k)
       if (c_.in[k].strides[tile.unroll] != 0 && !(tile.packed >> k & 1) &&
           c_.in[k].strides[tile.unroll] * size_of(c_.dtype) % kPage == 0)

@@ -11,6 +11,7 @@ namespace einjit {
 namespace {
 
 constexpr double kFetchedAgain = 3;
+constexpr double kPushedOut = 4;    // of lines a tile writes into a set that is too small for them
 constexpr double kTlbEntries = 64;  // left for one stream
 constexpr double kPageMissCycles = 6;
 constexpr double kSecondTlbEntries = 1500;
@@ -213,6 +214,11 @@ class Analysis : Streams {
   // is gone before its next element is wanted; where it reads vectors, what was fetched ahead is.
   // Blocks that are transposed take as much of a line at once as they are long.
   double times_evicted(const Stream& s) const {
+    if (s.is_output)
+      return schedule_.store == Store::cached &&
+                     rows_in_one_set(s) > static_cast<double>(l1_ways(target_))
+                 ? kPushedOut
+                 : 1;
     double all_rows = 0;
     for (const Stream& other : streams_)
       if (!other.is_output) all_rows += rows_in_one_set(other);
