@@ -74,6 +74,15 @@ llvm::Value* Box::address(int operand, const UnitRef& ref, const std::vector<std
   return frame_.advance(pointer, Size{1}, fixed);
 }
 
+llvm::Value* Box::address_of_row(int operand, const UnitRef& ref,
+                                 const std::vector<std::int64_t>& at, const Piece& rows,
+                                 std::int64_t row) {
+  llvm::Value* there = address(operand, ref, at, rows.offset + row);
+  if (rows.active_slot < 0 || row == 0) return there;
+  llvm::Value* is_there = frame_.is_before(rows.active_slot, rows.before + static_cast<int>(row));
+  return frame_.builder().CreateSelect(is_there, there, address(operand, ref, at, rows.offset));
+}
+
 llvm::Value* Box::load_vector(llvm::Value* pointer, int width, llvm::Value* mask) {
   auto& builder = frame_.builder();
   if (width == 1) return builder.CreateAlignedLoad(frame_.element(), pointer, align_);
@@ -190,7 +199,7 @@ void Box::load_transposed(int input, const Point& point, int var) {
   Values rows(static_cast<std::size_t>(piece.width));
   at.at[var] = first;
   for (int r = 0; r < piece.active; ++r) {
-    llvm::Value* from = address(input + 1, ref, at.at, piece.offset + r);
+    llvm::Value* from = address_of_row(input + 1, ref, at.at, piece, r);
     ask_ahead(ref, from);
     // Rows that are not there must not be read, whatever their padding.
     const Piece columns_there{0, piece.width, ref.padded ? piece.width : count};

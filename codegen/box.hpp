@@ -47,6 +47,10 @@ class Box {
   // One address, or a vector of them for a strided piece.
   llvm::Value* address(int operand, const UnitRef& ref, const std::vector<std::int64_t>& at,
                        std::int64_t vec_offset);
+  // Of position `row` of a piece, or, where that is not there, of its first: what nobody mapped is
+  // slow to touch even under an empty mask.
+  llvm::Value* address_of_row(int operand, const UnitRef& ref, const std::vector<std::int64_t>& at,
+                              const Piece& rows, std::int64_t row);
   llvm::Value* addresses(int operand, const UnitRef& ref, const Point& point);
   llvm::Value* gather(llvm::Value* where, const Piece& piece);
   // Lanes under a mask, or all if that is null.

@@ -35,7 +35,7 @@ void Output::put_transposed(const Point& first, const Values& sums) {
   const Piece row{0, piece.width, static_cast<int>(sums.size())};
   for (int r = 0; r < piece.active; ++r)
     add({rows[static_cast<std::size_t>(r)], first.at, piece.offset + r, 0, row,
-         box_.mask_of_row(row, piece, r), false});
+         box_.mask_of_row(row, piece, r), false, piece});
 }
 
 void Output::put_interleaved(const Point& first, const Values& sums) {
@@ -100,6 +100,9 @@ void Output::store_all(Way way) {
 
 llvm::Value* Output::address_of(const Result& result) {
   if (result.is_scattered) return box_.addresses(0, unit_.out, {result.piece, result.at});
+  if (result.rows)
+    return box_.address_of_row(0, unit_.out, result.at, *result.rows,
+                               result.offset - result.rows->offset);
   return frame_.advance(box_.address(0, unit_.out, result.at, result.offset), Size{1},
                         result.behind);
 }

@@ -4,6 +4,8 @@
 // lines aligned, is there an old value to add) costs one branch over stores and not a second unit.
 #pragma once
 
+#include <optional>
+
 #include "box.hpp"
 
 namespace einjit {
@@ -37,6 +39,7 @@ class Output {
     Piece piece;
     llvm::Value* mask;  // null: all lanes
     bool is_scattered;
+    std::optional<Piece> rows = {};  // of a transposed block: what the offset is a row of
   };
   enum class Way : std::uint8_t { plain, streamed, add_old };
 

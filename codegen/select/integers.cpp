@@ -235,7 +235,8 @@ void Selector::select_choice(const llvm::SelectInst& select) {
     return define(select, instructions_.is_wide() ? emit(Op::blend, kind, mask, if_no, if_yes)
                                                   : emit(Op::blend, kind, if_no, if_yes, mask));
   }
-  if (!select.getType()->isIntegerTy(64)) return void(unknown());
+  if (!select.getType()->isIntegerTy(64) && !select.getType()->isPointerTy())
+    return void(unknown());
   const Register is_yes = of(condition), if_yes = of(yes), if_no = of(no);
   emit(Plain::test_bool, is_yes, is_yes);
   define(select, emit(Plain::choose, if_no, if_yes, std::int64_t{5}));
