@@ -15,6 +15,8 @@ constexpr double kWorthIt = 0.02;           // of idle time: smaller pieces have
 constexpr std::int64_t kFewPieces = 8;      // fewer are hard to share out
 constexpr std::int64_t kChunkBytes = 8192;  // the least run of a piece along a contiguous label
 constexpr std::int64_t kSumBlock = 16;     // rows summed at once when each lies on pages of its own
+constexpr std::int64_t kMostRows = 64;     // of a block that is summed before the next
+constexpr double kMostReuse = 32;          // of what memory brings: beyond, arithmetic takes longer
 constexpr int kMerge = 32;                 // additions to an accumulator
 constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
 constexpr std::int64_t kRun = 32;          // elements read in a row where a block can choose
@@ -136,6 +138,10 @@ class ScheduleBuilder::Builder {
     order_labels();
     bool chunked = false;
     if (plan_.order == LoopOrder::by_lines) chunked = add_lines();
+    if (plan_.order == LoopOrder::by_sum) {
+      add_blocks_of_rows();
+      chunked = true;
+    }
     for (Label l : order_)
       if (!chunked) chunked = chunk(l, tile_step(l));
     add_sum_blocks();
@@ -155,6 +161,17 @@ class ScheduleBuilder::Builder {
     const bool is_parallel = cycles_ > kParallelCycles;
     loop(label, step, is_parallel ? Order::parallel : Order::serial);
     return is_parallel;
+  }
+
+  // Blocks of rows that stay a small part of L2, with the next one beside them.
+  void add_blocks_of_rows() {
+    for (const Operand& a : p_.in) {
+      if (a.access->strides[tile_.vec] != 1 || !p_.outgrows_caches(a)) continue;
+      const std::int64_t row = c_.extents[tile_.vec] * p_.item;
+      for (Label l : p_.reduced)
+        if (a.access->strides[l] != 0)
+          return loop(l, std::clamp(target_.l2_bytes / 6 / row, kSumBlock, kMostRows));
+    }
   }
 
   // A sum over rows far apart touches a page a row: a few rows at a time, all along the vec label.
@@ -371,6 +388,16 @@ class ScheduleBuilder::Builder {
   std::vector<LoopSpec> sum_, vec_block_, unroll_block_;  // innermost first
   Schedule* schedule_ = nullptr;
 };
+
+bool sums_parts_of_rows(const Problem& p, const RegisterTile& tile) {
+  if (tile.vec < 0 || p.c.is_reduced(tile.vec) || tile.packed != 0 ||
+      p.c.extents[tile.vec] <= tile.vec_length || p.reduced.size() != 1)
+    return false;
+  return std::ranges::any_of(p.in, [&](const Operand& a) {
+    return a.access->strides[tile.vec] == 1 && a.is_summed && p.outgrows_caches(a) &&
+           a.elements * kMostReuse >= p.points;
+  });
+}
 
 double idle_part(std::int64_t extent, std::int64_t step) {
   double idle = 0;

@@ -10,9 +10,16 @@ namespace einjit {
 
 // How the loops around a tile may be ordered. Without packing: the tile's labels innermost, the vec
 // label or the unroll label outside; all by output stride; all by the strides of the largest input;
-// or so, but with a few lines of each row of the output innermost. With packing: which side's block
-// is the outer one.
-enum class LoopOrder : std::uint8_t { vec_outside, unroll_outside, by_output, by_input, by_lines };
+// or so, but with a few lines of each row of the output innermost; or as the first, inside a loop
+// over blocks of rows that are summed. With packing: which side's block is the outer one.
+enum class LoopOrder : std::uint8_t {
+  vec_outside,
+  unroll_outside,
+  by_output,
+  by_input,
+  by_lines,
+  by_sum
+};
 
 // With packing: how much of the sum panels hold. Panels of few steps stay in L1; panels of the
 // whole sum write the output once.
@@ -31,6 +38,10 @@ inline constexpr double kParallelCycles = 400e3;
 
 // What a parallel loop's pieces leave idle on two and four threads, on average, against the work.
 double idle_part(std::int64_t extent, std::int64_t step);
+
+// Whether a tile reads parts of rows that come from memory and are summed: it goes through whole
+// rows only in blocks of them.
+bool sums_parts_of_rows(const Problem& problem, const RegisterTile& tile);
 
 // Builds the schedules of a problem, one after the other, and forgets none of the memory that
 // takes.

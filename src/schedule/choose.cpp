@@ -50,6 +50,7 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
   for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside, LoopOrder::by_output,
                           LoopOrder::by_input, LoopOrder::by_lines})
     plans.push_back({order});
+  if (sums_parts_of_rows(p, tile)) plans.push_back({LoopOrder::by_sum});
   return plans;
 }
 

@@ -23,6 +23,7 @@ constexpr std::int64_t kTilesOfRows = 4;     // end to end, where rows are short
 constexpr std::int64_t kLinesOfBox = 32;     // whose next one is asked for
 constexpr std::int64_t kBytesOfRows = 4096;  // summed one after the other, asked for ahead
 constexpr double kBoxesInL2 = 2;             // the one being read, and the next
+constexpr std::int64_t kSumRows = 16;        // in a block of a sum: more are asked for ahead
 constexpr std::int64_t kRowsFollowed = 1;    // by the hardware, without being asked
 constexpr std::int64_t kLinesFollowed = 12;
 
@@ -104,6 +105,10 @@ class Hints {
         schedule_.ahead.push_back({static_cast<int>(k), rows->label, rows->distance});
         continue;
       }
+      if (const auto rows = next_rows_of_sum(a)) {
+        schedule_.ahead.push_back({static_cast<int>(k), rows->label, rows->distance});
+        continue;
+      }
       if (is_followed(a)) continue;
       const Label row = label_of_stride(a, 1);
       if (row < 0) continue;
@@ -154,6 +159,22 @@ class Hints {
       run *= c_.extents[next];
     }
     return found;
+  }
+
+  // The next block of rows that are summed, if a loop goes from one to the next and tiles inside
+  // through parts of all.
+  std::optional<Ahead> next_rows_of_sum(const Access& a) const {
+    if (tile_.packed != 0 || tile_.vec < 0 || c_.is_reduced(tile_.vec) || a.strides[tile_.vec] != 1)
+      return std::nullopt;
+    bool is_cut = false;  // the rows, inside the loop
+    for (const auto& item : schedule_.outer | std::views::reverse)
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        is_cut |= loop->label == tile_.vec;
+        if (is_cut && c_.is_reduced(loop->label) && loop->step > kSumRows &&
+            a.strides[loop->label] != 0)
+          return Ahead{loop->label, loop->step};
+      }
+    return std::nullopt;
   }
 
   // Along the innermost loop that goes from one box of the operand to another that is elsewhere,

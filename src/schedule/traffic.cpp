@@ -52,7 +52,8 @@ class Analysis : Streams {
                      ? 2
                      : 1 + unaligned_part(schedule_, p_.c, s.operand->row_alignment);
       lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
-      if (!s.is_output && !s.is_ahead && is_asked_for(s) && !is_followed(s))
+      if (!s.is_output && !s.is_ahead && is_asked_for(s) && !is_followed(s) &&
+          !is_asked_by_blocks(s))
         lines *= goes_along(s) ? kAskedAlong : kAskedAcross;
       if (is_asked_too_early(s)) lines *= kAskedTwice;
       if (is_waited_for(s)) {
@@ -248,13 +249,22 @@ class Analysis : Streams {
   // near, or asked for, or written cares about the rows of a tile only. (Copies into panels go
   // along the rows.)
   double visited_run_lines(const Stream& s) const {
-    if (s.is_dense || s.to < nest_.loops.size()) return kRunLines;
+    if (s.is_dense || s.to < nest_.loops.size() || is_asked_by_blocks(s)) return kRunLines;
     const bool is_left_alone = !s.is_output && !is_asked_for(s) && line_cost(s) == 1;
     const std::size_t body = is_left_alone ? body_along(s) : s.to;
     const double run = s.boxes[s.to].run;
     const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
     const double most = is_streamed ? kStreams / 2 : kStreams;
     return rows(s, body) <= most ? kRunLines : std::max(run / line_items(), 1.0);
+  }
+
+  // Whether a whole block of rows is asked for while the one before is summed: there is time for
+  // its lines in any order.
+  bool is_asked_by_blocks(const Stream& s) const {
+    return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
+      return &p_.c.in[static_cast<std::size_t>(a.operand)] == &s.access() &&
+             p_.c.is_reduced(a.label) && s.access().strides[a.label] != 1;
+    });
   }
 
   // Whether the loop outside goes on where the rows of the box end.
