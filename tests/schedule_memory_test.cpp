@@ -1,0 +1,271 @@
+// How tiles read and write memory: within bounds, under masks, as whole vectors and lines.
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+
+#include "einjit/einjit.hpp"
+#include "support/arrays.hpp"
+
+namespace einjit {
+namespace {
+
+using einjit_test::ramp;
+
+// Blocks are transposed along the innermost sum only: nothing is read beyond the operand.
+TEST(Schedules, UnrolledOuterSumsStayInBounds) {
+  Engine engine;
+  const std::vector<Layout> layouts{{DType::f32, {16, 20, 3}, {64, 1, 21}}};
+  CompileOptions options;
+  options.schedule = "tile i vec 16, k reduce 16, l reduce";
+  const Kernel kernel = engine.compile("ikl->i", layouts, options);
+  // The array ends where its page does; the next page is not there.
+  const std::size_t page = 4096;
+  const std::int64_t kSize = layouts[0].footprint();
+  auto* memory = static_cast<char*>(
+      mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  ASSERT_EQ(mprotect(memory + page, page, PROT_NONE), 0);
+  auto* a = reinterpret_cast<float*>(memory + page) - kSize;
+  std::fill_n(a, kSize, 1.0f);
+  float sums[16];
+  EXPECT_EQ(kernel(sums, a), Status::ok);
+  EXPECT_EQ(sums[15], 60);
+  munmap(memory, 2 * page);
+}
+
+// The last rows of an array end where its page does, and what lies beyond is not there: tails of
+// transposed tiles neither read nor write it.
+TEST(Schedules, TailsOfTransposesStayInBounds) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  constexpr std::size_t kPage = 4096;
+  for (const auto& extents : {std::vector<std::int64_t>{20, 13, 29}, {33, 4, 17}, {7, 7, 7}})
+    for (const char* schedule : {"loop j 1; loop k 8; loop i 8; tile i vec 8, k unroll 8",
+                                 "loop j 1; loop k 8; loop i 8; tile k vec 8, i unroll 8"}) {
+      const std::vector<Layout> layouts{Layout::row_major(DType::f64, extents)};
+      CompileOptions options;
+      options.specialization = Specialization::never;
+      options.schedule = schedule;
+      const Kernel kernel = engine.compile("ijk->kji", layouts, options);
+      const auto count = static_cast<std::size_t>(layouts[0].footprint());
+      const std::size_t bytes = (count * sizeof(double) + kPage - 1) / kPage * kPage;
+      double* arrays[2];
+      for (double*& array : arrays) {
+        auto* memory = static_cast<char*>(mmap(nullptr, bytes + kPage, PROT_READ | PROT_WRITE,
+                                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        ASSERT_NE(memory, MAP_FAILED);
+        ASSERT_EQ(mprotect(memory + bytes, kPage, PROT_NONE), 0);
+        array = reinterpret_cast<double*>(memory + bytes) - count;
+      }
+      const auto a = ramp<double>(static_cast<std::int64_t>(count), 97);
+      std::ranges::copy(a, arrays[1]);
+      ASSERT_EQ(kernel(arrays[0], arrays[1]), Status::ok);
+      const std::int64_t ni = extents[0], nj = extents[1], nk = extents[2];
+      for (std::int64_t i = 0; i < ni; ++i)
+        for (std::int64_t j = 0; j < nj; ++j)
+          for (std::int64_t k = 0; k < nk; ++k)
+            ASSERT_EQ(arrays[0][(k * nj + j) * ni + i], arrays[1][(i * nj + j) * nk + k])
+                << schedule;
+      for (double* array : arrays)
+        munmap(reinterpret_cast<char*>(array + count) - bytes, bytes + kPage);
+    }
+}
+
+// A tile that is no whole number of vectors wide, walked by a loop with a tail: every vector that
+// is cut short is masked by an argument.
+TEST(Schedules, LastVectorsAreMasked) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::int64_t lanes = engine.target().lanes(DType::f64);
+  for (std::int64_t width : {lanes + 1, 2 * lanes - 1, 2 * lanes})
+    for (const char* text : {"ij,jk->ik", "ij,kj->ik"}) {
+      const bool is_transposed = std::string_view(text) == "ij,kj->ik";
+      const std::int64_t k = 3 * width + width / 2;
+      const std::vector<Layout> layouts{
+          Layout::row_major(DType::f64, {7, 19}),
+          Layout::row_major(DType::f64, is_transposed ? std::vector<std::int64_t>{k, 19}
+                                                      : std::vector<std::int64_t>{19, k})};
+      CompileOptions options;
+      options.specialization = Specialization::never;
+      options.schedule = "loop i 3; loop k " + std::to_string(width) + "; tile k vec " +
+                         std::to_string(width) + ", i unroll 3, j reduce";
+      const Kernel kernel = engine.compile(text, layouts, options);
+      std::vector<double> a(7 * 19), b(static_cast<std::size_t>(19 * k)),
+          c(static_cast<std::size_t>(7 * k) + 8, -1);
+      for (std::size_t n = 0; n < a.size(); ++n) a[n] = static_cast<double>(n % 5) - 2;
+      for (std::size_t n = 0; n < b.size(); ++n) b[n] = static_cast<double>(n % 7) - 3;
+      ASSERT_EQ(kernel(c.data(), a.data(), b.data()), Status::ok);
+      for (std::int64_t i = 0; i < 7; ++i)
+        for (std::int64_t n = 0; n < k; ++n) {
+          double sum = 0;
+          for (std::int64_t j = 0; j < 19; ++j)
+            sum += a[static_cast<std::size_t>(i * 19 + j)] *
+                   b[static_cast<std::size_t>(is_transposed ? n * 19 + j : j * k + n)];
+          ASSERT_EQ(c[static_cast<std::size_t>(i * k + n)], sum) << text << width;
+        }
+      for (std::size_t n = static_cast<std::size_t>(7 * k); n < c.size(); ++n) EXPECT_EQ(c[n], -1);
+    }
+}
+
+// Runs that are no whole vectors and lie end to end in the output: stored as one, with tails,
+// scaled, past the caches, on odd addresses.
+TEST(Schedules, ShortRunsAreJoined) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  for (std::int64_t run : {2, 3, 5, 7, 12, 23})
+    for (Specialization specialization : {Specialization::always, Specialization::never})
+      for (const char* schedule : {"loop k 1; loop j 16; tile l vec 32, j unroll 16",
+                                   "loop j 16; loop k 1; stream out; tile l vec 32, j unroll 16",
+                                   "loop j 5; loop k 1; tile l vec 32, j unroll 5"}) {
+        constexpr std::int64_t kJ = 37, kK = 16;
+        const std::vector<Layout> layouts{Layout::row_major(DType::f32, {kJ, kK, run}),
+                                          Layout::row_major(DType::f32, {kK})};
+        CompileOptions options;
+        options.schedule = schedule;
+        options.specialization = specialization;
+        const bool is_streamed = options.schedule.find("stream") != std::string::npos;
+        // Rows of whole lines only may be streamed.
+        if (is_streamed)
+          options.output =
+              Layout{DType::f32, {kK, kJ, run}, {kJ * run + 64 - kJ * run % 16, run, 1}};
+        options.scaling = is_streamed ? Scaling::none : Scaling::alpha_beta;
+        const auto kernel = engine.try_compile("jkl,k->kjl", layouts, options);
+        ASSERT_TRUE(kernel) << kernel.error().message << schedule;
+        const std::int64_t row = kernel->output().strides[0];
+        const auto a = ramp<float>(kJ * kK * run, 7), b = ramp<float>(kK, 5);
+        for (std::size_t shift : {0, 1}) {
+          std::vector<float> memory(static_cast<std::size_t>(kK * row) + 32, 2);
+          float* out = memory.data();
+          while (reinterpret_cast<std::uintptr_t>(out) % 64 != 0) ++out;
+          out += shift;
+          void* const operands[] = {out, const_cast<float*>(a.data()),
+                                    const_cast<float*>(b.data())};
+          ASSERT_EQ(kernel->run(operands, is_streamed ? Scale{} : Scale{3, -1}), Status::ok);
+          for (std::int64_t k = 0; k < kK; ++k)
+            for (std::int64_t n = 0; n < row; ++n) {
+              const std::int64_t j = n / run, l = n % run;
+              const float product = n >= kJ * run
+                                        ? 0
+                                        : a[static_cast<std::size_t>((j * kK + k) * run + l)] *
+                                              b[static_cast<std::size_t>(k)];
+              const float expected = n >= kJ * run ? 2 : is_streamed ? product : 3 * product - 2;
+              ASSERT_EQ(out[k * row + n], expected) << schedule << " run " << run << " at " << n;
+            }
+        }
+      }
+}
+
+// Pieces that begin at cache lines, wherever rows and the array itself lie: streamed, with what is
+// before and after them, and nothing else is touched. The interpreter cuts the same pieces.
+template <class T>
+void check_aligned(DType dtype, const std::string& schedule, std::int64_t rows, std::int64_t row) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::vector<Layout> layouts{Layout::row_major(dtype, {row, rows, 19})};
+  CompileOptions options;
+  options.schedule = schedule;
+  const Result<Kernel> kernel = engine.try_compile("ijk->kji", layouts, options);
+  ASSERT_TRUE(kernel) << kernel.error().message << schedule;
+  const auto a = ramp<T>(row * rows * 19, 97);
+  const std::size_t size = a.size();
+  for (std::size_t shift : {0, 1, 4, 15}) {
+    std::vector<T> memory(size + 48, -1);
+    T* line = memory.data();
+    while (reinterpret_cast<std::uintptr_t>(line) % 64 != 0) ++line;
+    T* out = line + shift;
+    ASSERT_EQ((*kernel)(out, a.data()), Status::ok);
+    for (std::int64_t k = 0; k < 19; ++k)
+      for (std::int64_t j = 0; j < rows; ++j)
+        for (std::int64_t i = 0; i < row; ++i)
+          ASSERT_EQ(out[(k * rows + j) * row + i],
+                    a[static_cast<std::size_t>((i * rows + j) * 19 + k)])
+              << schedule << " row " << row << " shift " << shift;
+    for (const T* p = memory.data(); p < memory.data() + memory.size(); ++p)
+      ASSERT_TRUE(*p == -1 || (p >= out && p < out + size)) << schedule;
+  }
+}
+
+TEST(Schedules, PiecesBeginAtLines) {
+  for (std::int64_t rows : {4, 32})
+    for (std::int64_t row : {5, 16, 33, 40, 100})
+      for (const char* schedule :
+           {"loop j 1; loop k 1; loop i 16 aligned; stream out; tile i vec 16",
+            "loop k 1; loop j 1; loop i 48 aligned; stream out; tile i vec 48",
+            "loop j 2 parallel; loop j 1; loop i 32; loop k 1; loop i 16 aligned; stream out; "
+            "tile i vec 16",
+            "loop k 8; loop j 1; loop i 16 aligned; tile i vec 16, k unroll 8"}) {
+        check_aligned<float>(DType::f32, schedule, rows, row);
+        check_aligned<double>(DType::f64, schedule, rows, row);
+      }
+  // Planes of whole lines: tiles of several.
+  for (const char* schedule :
+       {"loop j 1; loop i 16 aligned; loop k 8; stream out; tile i vec 16, k unroll 8",
+        "loop k 10 parallel; loop j 1; loop k 5; loop i 16 aligned; stream out; prefetch in0 k 8; "
+        "tile i vec 16, k unroll 5"})
+    for (std::int64_t row : {16, 24, 40, 100}) {
+      check_aligned<float>(DType::f32, schedule, 16, row);
+      check_aligned<double>(DType::f64, schedule, 16, row);
+    }
+}
+
+TEST(Schedules, AlignedLoopsThatCannotBe) {
+  Engine engine;
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {100, 100})};
+  for (const char* schedule :
+       {"loop j 16 aligned; loop i 1; tile j vec 16",               // not contiguous in the output
+        "loop j 1; loop i 16 aligned; tile i unroll 16",            // no vectors
+        "loop j 1; loop i 32 aligned; loop i 16; tile i vec 16",    // cut again
+        "loop i 64 parallel aligned; loop j 1; tile i vec 64",      // parallel
+        "loop i 16 aligned; loop j 1; stream out; tile i vec 16",   // rows begin anywhere
+        "loop j 1; loop i 8 aligned; stream out; tile i vec 8",     // no whole lines
+        "pack in0; loop j 1; loop i 16 aligned; tile i vec 16"}) {  // panels begin at pieces
+    CompileOptions options;
+    options.schedule = schedule;
+    EXPECT_FALSE(engine.try_compile("ij->ji", layouts, options)) << schedule;
+  }
+}
+
+// Channels of pixels, parts of complex numbers: taken apart and put together in registers, past the
+// end of the last whole vector too.
+template <class T>
+void check_interleaved(DType dtype, std::int64_t length, std::int64_t channels,
+                       Specialization specialization) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  CompileOptions options;
+  options.specialization = specialization;
+  const auto a = ramp<T>(length * channels, 97);
+  const auto factor = ramp<T>(length, 13);
+  const std::vector<Layout> apart{Layout::row_major(dtype, {length, channels}),
+                                  Layout::row_major(dtype, {length})};
+  const std::vector<Layout> together{Layout::row_major(dtype, {channels, length}),
+                                     Layout::row_major(dtype, {length})};
+  std::vector<T> out(a.size()), back(a.size());
+  ASSERT_EQ(engine.compile("ij,i->ji", apart, options)(out.data(), a.data(), factor.data()),
+            Status::ok);
+  for (std::int64_t i = 0; i < length; ++i)
+    for (std::int64_t j = 0; j < channels; ++j)
+      ASSERT_EQ(out[j * length + i], a[i * channels + j] * factor[i]) << length << " " << channels;
+  ASSERT_EQ(engine.compile("ji,i->ij", together, options)(back.data(), a.data(), factor.data()),
+            Status::ok);
+  for (std::int64_t i = 0; i < length; ++i)
+    for (std::int64_t j = 0; j < channels; ++j)
+      ASSERT_EQ(back[i * channels + j], a[j * length + i] * factor[i]) << length << " " << channels;
+  // Summed at once: the dot products of short vectors.
+  const std::vector<Layout> pair(2, apart[0]);
+  std::vector<T> dots(static_cast<std::size_t>(length));
+  ASSERT_EQ(engine.compile("ij,ij->i", pair, options)(dots.data(), a.data(), a.data()), Status::ok);
+  for (std::int64_t i = 0; i < length; ++i) {
+    T sum = 0;
+    for (std::int64_t j = 0; j < channels; ++j) sum += a[i * channels + j] * a[i * channels + j];
+    ASSERT_EQ(dots[i], sum) << length << " " << channels;
+  }
+}
+
+TEST(Schedules, ShortLabelsAreInterleaved) {
+  for (std::int64_t channels : {2, 3, 4})
+    for (std::int64_t length : {16, 37, 128, 1000, 400000})
+      for (Specialization specialization : {Specialization::always, Specialization::never}) {
+        check_interleaved<float>(DType::f32, length, channels, specialization);
+        check_interleaved<double>(DType::f64, length, channels, specialization);
+      }
+}
+
+}  // namespace
+}  // namespace einjit
