@@ -123,7 +123,7 @@ void Streams::measure_box(const Stream& s, std::size_t depth) const {
   }
   if (s.is_dense) box.pages = 0;  // scratch lies on large pages
   box.conflict[0] = s.is_dense ? 1 : l1_conflict(s, depth);
-  box.conflict[1] = s.is_dense ? 1 : std::min(l2_conflict(s, depth, box.run), kConflict);
+  box.conflict[1] = s.is_dense ? 1 : l2_conflict(s, depth, box.run);
 }
 
 void Streams::measure_lines(const Stream& s, std::size_t depth) const {
@@ -174,7 +174,7 @@ double Streams::l2_conflict(const Stream& s, std::size_t depth, double run) cons
   for (const Move& m : s.operand->moves)
     if (lengths[static_cast<std::size_t>(m.label)] > 1 && m.stride_bytes >= row)
       apart = std::min(apart, m.page_part);
-  return std::max(apart / row, 1.0);
+  return std::clamp(apart / row, 1.0, kConflict);
 }
 
 double Streams::footprint_at(std::size_t depth, Level level) const {

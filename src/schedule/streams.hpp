@@ -95,10 +95,6 @@ class Streams {
   double lines_along(const Stream& s) const;
   // Rows a tile goes along at the same time: unrolled ones, whether or not they lie end to end.
   double rows_at_once(const Stream& s) const;
-  // L2 is indexed by physical addresses: pages lie anywhere, but places in them stay. Rows a power
-  // of two apart use a part of the places, and so of the sets. Of runs of so many elements, the
-  // whole of L2 to what they can use of it.
-  double l2_conflict(const Stream& s, std::size_t depth, double run) const;
   // Rows of a tile that lie in one set of L1.
   double rows_in_one_set(const Stream& s) const;
   const Problem& p_;
@@ -124,6 +120,9 @@ class Streams {
   void measure_lines(const Stream& s, std::size_t depth) const;
   // Rows read in turn, an element of each at a time, thrash the set they share.
   double l1_conflict(const Stream& s, std::size_t depth) const;
+  // L2 is indexed by physical addresses: pages lie anywhere, but places in them stay. Rows a power
+  // of two apart use a part of the places, and so of the sets.
+  double l2_conflict(const Stream& s, std::size_t depth, double run) const;
   double walked_run(const Stream& s) const;
 
   struct Pack {

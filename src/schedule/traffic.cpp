@@ -11,7 +11,7 @@ namespace einjit {
 namespace {
 
 constexpr double kFetchedAgain = 3;
-constexpr double kPushedOut = 4;    // of lines a tile writes into a set that is too small for them
+constexpr double kPushedOut = 4;    // of lines a copy writes into a set that is too small for them
 constexpr double kTlbEntries = 64;  // left for one stream
 constexpr double kPageMissCycles = 6;
 constexpr double kSecondTlbEntries = 1500;
@@ -93,8 +93,7 @@ class Analysis : Streams {
     const double bytes = static_cast<double>(a.distance * stride) * item();
     if (stride != 1) return bytes <= bytes_of(Level::l2);  // rows end to end
     const std::size_t body = body_along(s);
-    const double conflict = l2_conflict(s, body, static_cast<double>(a.distance));
-    return rows(s, body) * bytes * conflict <= bytes_of(Level::l2);
+    return rows(s, body) * bytes * s.boxes[body].conflict[1] <= bytes_of(Level::l2);
   }
 
   // The depth of what is visited between two pieces of a row; that of the tile if no loop goes
@@ -216,7 +215,7 @@ class Analysis : Streams {
   // Blocks that are transposed take as much of a line at once as they are long.
   double times_evicted(const Stream& s) const {
     if (s.is_output)
-      return schedule_.store == Store::cached &&
+      return p_.reduced.empty() && schedule_.store == Store::cached &&
                      rows_in_one_set(s) > static_cast<double>(l1_ways(target_))
                  ? kPushedOut
                  : 1;
