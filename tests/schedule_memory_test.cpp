@@ -214,7 +214,7 @@ TEST(Schedules, AlignedLoopsThatCannotBe) {
         "loop j 1; loop i 32 aligned; loop i 16; tile i vec 16",    // cut again
         "loop i 64 parallel aligned; loop j 1; tile i vec 64",      // parallel
         "loop i 16 aligned; loop j 1; stream out; tile i vec 16",   // rows begin anywhere
-        "loop j 1; loop i 8 aligned; stream out; tile i vec 8",     // no whole lines
+        "loop j 1; loop i 8 aligned; tile i vec 8",                 // no whole lines
         "pack in0; loop j 1; loop i 16 aligned; tile i vec 16"}) {  // panels begin at pieces
     CompileOptions options;
     options.schedule = schedule;

@@ -39,7 +39,7 @@ class Interpreter {
     ranges_[loop.label] = whole;
   }
 
-  // From where the ranges begin in the output; at most a step.
+  // From where the ranges begin in the output; less than a step.
   std::int64_t to_line() const {
     const T* at = base_[0];
     for (std::size_t l = 0; l < ranges_.size(); ++l)

@@ -36,7 +36,8 @@ void align(Schedule& schedule, const Contraction& c) {
     return;
   for (auto& item : schedule.outer | std::views::reverse)
     if (auto* loop = std::get_if<LoopSpec>(&item); loop && loop->label == vec->label) {
-      loop->is_aligned = loop->order == Order::serial;
+      loop->is_aligned =
+          loop->order == Order::serial && loop->step * size_of(c.dtype) % kLineBytes == 0;
       return;
     }
 }

@@ -95,6 +95,9 @@ class Checker {
       return fail(fmt::format("'{}' is aligned, but the output is not contiguous along it",
                               name(loop.label)));
     if (loop.order == Order::parallel) return fail("a parallel loop cannot be aligned");
+    if (loop.step * size_of(c_.dtype) % kLineBytes != 0)
+      return fail(
+          fmt::format("'{}' is aligned: its step must be whole cache lines", name(loop.label)));
     const TileVar* var = tile_var(loop.label);
     if (!var || var->role != Role::vec)
       return fail(fmt::format("'{}' is aligned, but not vec in the tile", name(loop.label)));

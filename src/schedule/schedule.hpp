@@ -28,9 +28,9 @@
 // written once and are larger than the caches; where a store at run time is not on a cache line, an
 // ordinary one takes its place.
 //
-// `loop i 16 aligned`, along the output's contiguous label: pieces begin at cache lines wherever a
-// row lies in memory, which is known at run time only. The first is shorter by what that takes, and
-// what is not a whole piece is stored in the ordinary way.
+// `loop i 16 aligned`, along the output's contiguous label, by whole lines: pieces begin at cache
+// lines wherever a row lies in memory, which is known at run time only. The first is shorter by
+// what that takes, and what is not a whole piece is stored in the ordinary way.
 //
 // Where nothing is summed and whole runs of the vec label lie end to end along an unrolled one, a
 // tile writes them as one: `tile l vec 3, j unroll 16` stores three vectors of 16.
