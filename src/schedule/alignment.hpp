@@ -21,8 +21,9 @@ Schedule without_alignment(Schedule schedule, const Contraction& contraction);
 // which one call can write.
 double aligned_elements(const Schedule& schedule, const Contraction& contraction);
 
-// The part of the output that the aligned loop's whole pieces leave, for arrays that begin on a
-// line. `row_alignment`: what all strides of the output but 1 are multiples of.
+// The part of the output that the aligned loop's whole pieces leave, for arrays that begin anywhere
+// and are a multiple of `row_alignment` elements from one row to the next; 1 for arrays whose rows
+// are whole lines: they begin off a line together.
 double unaligned_part(const Schedule& schedule, const Contraction& contraction,
                       std::int64_t row_alignment);
 

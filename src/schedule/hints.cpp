@@ -15,6 +15,7 @@ namespace einjit {
 namespace {
 
 constexpr double kMostUnaligned = 0.5;       // of what is written past the caches
+constexpr double kFewUnaligned = 0.005;      // where rows are whole lines anyway
 constexpr double kLeastAligned = 0.25;       // of L1, that one call writes
 constexpr std::int64_t kMostRows = 1024;     // that one loop goes along
 constexpr std::int64_t kMostReads = 2;       // of what is asked for ahead
@@ -56,10 +57,11 @@ class Hints {
   void choose_stores() {
     if (p_.outgrows_caches(p_.out)) {
       schedule_.store = Store::streaming;
+      const bool has_whole_lines = !stream_fault(schedule_, c_, length_);
       align(schedule_, c_);
-      if (may_stream()) return;
+      if (is_worth_aligning(has_whole_lines)) return;
       unalign(schedule_);
-      if (may_stream()) return;
+      if (has_whole_lines) return;
       schedule_.store = Store::cached;
     }
     const double out_bytes = p_.out.elements * static_cast<double>(p_.item);
@@ -67,13 +69,15 @@ class Hints {
       schedule_.prefetch = Prefetch::output;
   }
 
-  // Pieces that begin at lines are found at every call, which must be worth it.
-  bool may_stream() const {
-    if (stream_fault(schedule_, c_, length_)) return false;
-    return !aligned_loop(schedule_) ||
-           (aligned_elements(schedule_, c_) * static_cast<double>(p_.item) >=
-                static_cast<double>(target_.l1_bytes) * kLeastAligned &&
-            unaligned_part(schedule_, c_, p_.out.row_alignment) <= kMostUnaligned);
+  // Pieces that begin at lines are found at every call, which must write enough. Rows of whole
+  // lines need it only if the array does not begin on one, as any may: little may lie between their
+  // pieces.
+  bool is_worth_aligning(bool has_whole_lines) const {
+    if (!aligned_loop(schedule_) || stream_fault(schedule_, c_, length_)) return false;
+    const double least = static_cast<double>(target_.l1_bytes) * kLeastAligned;
+    return aligned_elements(schedule_, c_) * static_cast<double>(p_.item) >= least &&
+           unaligned_part(schedule_, c_, has_whole_lines ? 1 : p_.out.row_alignment) <=
+               (has_whole_lines ? kFewUnaligned : kMostUnaligned);
   }
 
   // Rows of an operand that a tile reads side by side.
