@@ -16,14 +16,6 @@ auto* find_aligned(AnySchedule& schedule) {
   return static_cast<Loop*>(nullptr);
 }
 
-bool is_packed_along(const Schedule& schedule, const Contraction& c, Label label) {
-  return std::ranges::any_of(schedule.outer, [&](const auto& item) {
-    const auto* pack = std::get_if<PackSpec>(&item);
-    return pack && (c.in[pack->operand].strides[label] != 0 ||
-                    (pack->factor >= 0 && c.in[pack->factor].strides[label] != 0));
-  });
-}
-
 }  // namespace
 
 const LoopSpec* aligned_loop(const Schedule& schedule) { return find_aligned(schedule); }

@@ -79,7 +79,8 @@ class Checker {
     if (loop.step > 1 && ++cutting_loops_ > kMostCuttingLoops)
       return fail(fmt::format("more than {} loops", kMostCuttingLoops));
     const TileVar* var = tile_var(loop.label);
-    const bool panel = var && var->role != Role::reduce && is_packed_inside(loop.label);
+    const bool panel =
+        var && var->role != Role::reduce && is_packed_along(schedule_, c_, loop.label);
     if (panel && loop.step % var->factor != 0)
       return fail(fmt::format("the step of '{}' must be a multiple of its panel's width {}",
                               name(loop.label), var->factor));
@@ -101,17 +102,9 @@ class Checker {
     const TileVar* var = tile_var(loop.label);
     if (!var || var->role != Role::vec)
       return fail(fmt::format("'{}' is aligned, but not vec in the tile", name(loop.label)));
-    if (is_packed_inside(loop.label))
+    if (is_packed_along(schedule_, c_, loop.label))
       return fail(fmt::format("'{}' is aligned, but a packed operand has it", name(loop.label)));
     return {};
-  }
-
-  bool is_packed_inside(Label l) const {
-    return std::ranges::any_of(schedule_.outer, [&](const auto& item) {
-      const auto* pack = std::get_if<PackSpec>(&item);
-      return pack && (c_.in[pack->operand].strides[l] != 0 ||
-                      (pack->factor >= 0 && c_.in[pack->factor].strides[l] != 0));
-    });
   }
 
   Result<void> check_item(const PackSpec& pack) {
@@ -264,6 +257,14 @@ class StreamCheck {
 };
 
 }  // namespace
+
+bool is_packed_along(const Schedule& schedule, const Contraction& c, Label label) {
+  return std::ranges::any_of(schedule.outer, [&](const auto& item) {
+    const auto* pack = std::get_if<PackSpec>(&item);
+    return pack && (c.in[pack->operand].strides[label] != 0 ||
+                    (pack->factor >= 0 && c.in[pack->factor].strides[label] != 0));
+  });
+}
 
 std::optional<StreamFault> stream_fault(const Schedule& schedule, const Contraction& contraction,
                                         std::span<const std::int64_t> lengths) {

@@ -110,6 +110,9 @@ Result<Schedule> parse_schedule(std::string_view text, const Contraction& contra
 // loops over output labels only; streamed stores only where the sum is whole and lines are.
 Result<void> check(const Schedule& schedule, const Contraction& contraction);
 
+// Whether some packed operand has the label.
+bool is_packed_along(const Schedule& schedule, const Contraction& contraction, Label label);
+
 // Why an output cannot be written past the caches.
 struct StreamFault {
   enum class Kind : std::uint8_t { output_is_read, sum_is_cut, stride, step };

@@ -55,7 +55,7 @@ class Analysis : Streams {
       if (!s.is_output && !s.is_ahead && is_asked_for(s) && !is_followed(s) &&
           !is_asked_by_blocks(s))
         lines *= goes_along(s) ? kAskedAlong : kAskedAcross;
-      if (is_asked_too_early(s)) lines *= kAskedTwice;
+      if (is_lost_before_read(s)) lines *= kAskedTwice;
       if (is_waited_for(s)) {
         const double late = lateness(s);
         result.waited_lines += lines * late;
@@ -78,7 +78,8 @@ class Analysis : Streams {
     });
   }
 
-  bool is_asked_too_early(const Stream& s) const {
+  // Whether somebody asks so early that L2 has lost the lines when they are read.
+  bool is_lost_before_read(const Stream& s) const {
     return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
       return &p_.c.in[static_cast<std::size_t>(a.operand)] == &s.access() && !stays(s, a);
     });
