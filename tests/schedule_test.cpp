@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "lower/lower.hpp"
+#include "plan/plan.hpp"
 #include "schedule/choose.hpp"
 
 namespace einjit {
@@ -98,6 +99,53 @@ TEST(Verify, RefusesBrokenNests) {
   LoopNest uncut = good;  // a loop left out: the tile's range is larger than its factor
   uncut.body = std::get<For>(std::get<Alloc>(good.body[0].value).body[1].value).body;
   EXPECT_FALSE(verify(uncut));
+}
+
+Contraction transpose(const std::vector<std::int64_t>& extents, const char* text) {
+  const std::vector<Layout> layouts{Layout::row_major(DType::f64, extents)};
+  return canonical(value_or_throw(einjit::bind(value_or_throw(parse(text)), layouts)).contraction);
+}
+
+// What is left of a loop, if it is whole vectors, is stored without masks where stores go past the
+// caches: masked ones cannot.
+TEST(Plan, WholeTailsAreStreamed) {
+  const Contraction c = transpose({48, 64, 64}, "ikl->ilk");
+  const Target target = Target::generic(Isa::x86_64_v4);
+  auto has_masks = [&](const std::string& text) {
+    const Schedule schedule = value_or_throw(parse_schedule(text, c));
+    EXPECT_TRUE(check(schedule, c));
+    const Plan plan = make_plan(lower(c, schedule, target), UnitShape::argument);
+    bool is_masked = false;
+    for (const PlanCall& call : plan.calls)
+      for (const PlanCall::Variant& variant : call.variants)
+        for (const UnitVar& var : variant.unit.vars) is_masked |= var.active_slot >= 0;
+    return is_masked;
+  };
+  const std::string loops = "loop i 1; loop k 24; loop l 8; ", tile = "tile k vec 24, l unroll 8";
+  EXPECT_TRUE(has_masks(loops + tile));
+  EXPECT_FALSE(has_masks(loops + "stream out; " + tile));
+}
+
+// Transposes from memory read and write several lines of a row before they go to other pages.
+TEST(Schedule, TransposesFromMemoryGoInBlocks) {
+  Target target = Target::generic(Isa::x86_64_v4);
+  const Contraction c = transpose({8192, 8192}, "ij->ji");
+  const Schedule chosen = choose_schedule(c, target).schedule;
+  std::vector<std::pair<Label, std::int64_t>> loops;
+  for (const auto& item : chosen.outer) {
+    const auto& loop = std::get<LoopSpec>(item);
+    loops.emplace_back(loop.label, loop.step);
+  }
+  ASSERT_EQ(loops.size(), 4U);
+  const auto [row, column] = std::pair(loops[0], loops[1]);
+  EXPECT_EQ(c.out.strides[row.first], 1);
+  EXPECT_EQ(c.in[0].strides[column.first], 1);
+  EXPECT_GT(row.second, loops[2].second);
+  EXPECT_GT(column.second, loops[3].second);
+  EXPECT_EQ(chosen.store, Store::streaming);
+  ASSERT_EQ(chosen.ahead.size(), 1U);
+  EXPECT_EQ(chosen.ahead[0].label, column.first);
+  EXPECT_EQ(chosen.ahead[0].distance, column.second);
 }
 
 }  // namespace

@@ -320,6 +320,20 @@ bool misleads_prefetchers(const Problem& p, const Operand& a, Label vec, Label i
          p.bytes <= static_cast<double>(p.target.l2_bytes);
 }
 
+bool moves_blocks(const Problem& p, const RegisterTile& tile) {
+  if (!p.reduced.empty() || p.in.size() != 1 || tile.vec < 0 || tile.unroll < 0 ||
+      tile.unroll2 >= 0 || p.bytes < static_cast<double>(p.target.l3_bytes))
+    return false;
+  const std::int64_t line = p.target.line_bytes / p.item;
+  const auto& from = p.c.in[0].strides;
+  const auto& to = p.c.out.strides;
+  auto is_turned = [&](Label l, Label m) {
+    return from[l] == 1 && to[l] != 1 && to[m] == 1 && from[m] != 1;
+  };
+  return tile.vec_length <= line && tile.unroll_length <= line &&
+         (is_turned(tile.vec, tile.unroll) || is_turned(tile.unroll, tile.vec));
+}
+
 bool is_window(const Access& access, Label unroll, Label inner) {
   return unroll >= 0 && inner >= 0 && access.strides[unroll] != 0 &&
          access.strides[unroll] == access.strides[inner];

@@ -97,6 +97,10 @@ bool is_window(const Access& access, Label unroll, Label inner);
 // are many loads, each of which jumps too far.
 bool misleads_prefetchers(const Problem& problem, const Operand& operand, Label vec, Label inner);
 
+// Whether a tile copies a line or less of rows of an input into a line or less of rows of the
+// output, in arrays that come from memory.
+bool moves_blocks(const Problem& problem, const RegisterTile& tile);
+
 // Vector registers the tile holds at once.
 int registers_used(const Problem& problem, const RegisterTile& tile);
 

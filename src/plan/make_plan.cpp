@@ -222,8 +222,8 @@ class Planner {
     const PlanNode node = plan_.nodes[at];
     const LabelRange whole = ranges[node.label];
     const std::int64_t full = whole.len / node.step;
-    // One call for all lengths of what an aligned loop leaves.
-    const std::int64_t tail = node.is_aligned ? std::min<std::int64_t>(nest_.lanes, node.step - 1)
+    // One call for all lengths of what an aligned loop leaves, be it whole vectors or not.
+    const std::int64_t tail = node.is_aligned ? std::min<std::int64_t>(nest_.lanes, node.step) - 1
                                               : whole.len % node.step;
     auto visit = [&](std::int64_t lo, std::int64_t len, std::uint64_t bits) {
       ranges[node.label] = {whole.lo + lo, len};

@@ -212,8 +212,12 @@ class Builder {
     made.is_reduced = variable.is_reduced;
     made.length = variable.length;
     // One unit for every length of a last vector; tiles narrower than a vector are of few lengths.
+    // Only whole vectors go past the caches.
     const std::int64_t lanes = nest_.lanes;
-    const bool is_cut = made.length < variable.var.factor || made.length % lanes != 0;
+    const bool is_streamed =
+        chain_.tile->store == Store::streaming && !is_dynamic(variable.var.label);
+    const bool is_cut =
+        made.length % lanes != 0 || (made.length < variable.var.factor && !is_streamed);
     if (is_slot(variable.is_dynamic) && made.role == Role::vec && !made.is_reduced &&
         variable.var.factor >= lanes && is_cut &&
         std::ranges::none_of(variables_, [&](const Variable& v) { return is_joined(v); })) {

@@ -19,10 +19,13 @@ constexpr std::int64_t kMostRows = 64;     // of a block that is summed before t
 constexpr double kMostReuse = 32;          // of what memory brings: beyond, arithmetic takes longer
 constexpr int kMerge = 32;                 // additions to an accumulator
 constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
-constexpr std::int64_t kRun = 32;          // elements read in a row where a block can choose
-constexpr std::int64_t kWholeRun = 128;    // contiguous labels up to this are not cut
-constexpr std::int64_t kRoomForRows = 3;   // halves of a block's size that whole rows may take
-constexpr std::int64_t kLongRun = 1024;    // elements; longer rows gain nothing
+constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole pages of memory
+constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewer to write
+constexpr std::int64_t kMostRead = 16;
+constexpr std::int64_t kRun = 32;         // elements read in a row where a block can choose
+constexpr std::int64_t kWholeRun = 128;   // contiguous labels up to this are not cut
+constexpr std::int64_t kRoomForRows = 3;  // halves of a block's size that whole rows may take
+constexpr std::int64_t kLongRun = 1024;   // elements; longer rows gain nothing
 
 }  // namespace
 
@@ -138,6 +141,7 @@ class ScheduleBuilder::Builder {
     order_labels();
     bool chunked = false;
     if (plan_.order == LoopOrder::by_lines) chunked = add_lines();
+    if (plan_.order == LoopOrder::by_blocks) return add_moved_blocks();
     if (plan_.order == LoopOrder::by_sum) {
       add_blocks_of_rows();
       chunked = true;
@@ -161,6 +165,32 @@ class ScheduleBuilder::Builder {
     const bool is_parallel = cycles_ > kParallelCycles;
     loop(label, step, is_parallel ? Order::parallel : Order::serial);
     return is_parallel;
+  }
+
+  // Some lines of rows of the output by a few lines of rows of the input, tiles going along these:
+  // memory reads and writes several lines of a page at a time, and of few pages.
+  void add_moved_blocks() {
+    const Label row =
+        *std::ranges::find_if(order_, [&](Label l) { return c_.out.strides[l] == 1; });
+    const Access& a = largest_input();
+    const Label column = *std::ranges::find_if(order_, [&](Label l) { return a.strides[l] == 1; });
+    const Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+    loop(row, even_step(row, kBlockWritten * line_items()), order);
+    for (Label l : order_)
+      if (l != row && l != column) loop(l, tile_step(l));
+    const std::int64_t written = std::max<std::int64_t>(length_[row] / line_items(), 1);
+    const std::int64_t read =
+        std::clamp(kBlockWritten * kBlockRead / written, kBlockRead, kMostRead);
+    loop(column, even_step(column, read * line_items()));
+    loop(row, tile_step(row));
+    loop(column, tile_step(column));
+  }
+
+  // Whole tiles, at most as many elements as `most` and few in the last piece.
+  std::int64_t even_step(Label l, std::int64_t most) const {
+    const std::int64_t extent = c_.extents[l], unit = tile_step(l);
+    const std::int64_t pieces = (extent + most - 1) / most;
+    return ((extent + pieces - 1) / pieces + unit - 1) / unit * unit;
   }
 
   // Blocks of rows that stay a small part of L2, with the next one beside them.

@@ -47,6 +47,7 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
                            });
     return {{is_reused ? LoopOrder::vec_outside : LoopOrder::by_output}};
   }
+  if (moves_blocks(p, tile)) plans.push_back({LoopOrder::by_blocks});
   for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside, LoopOrder::by_output,
                           LoopOrder::by_input, LoopOrder::by_lines})
     plans.push_back({order});
@@ -118,6 +119,8 @@ void for_each_candidate(const Problem& p, const Problem& tiled,
         continue;
       ++count;
       builder.finish(next);
+      // Lines that are not written past the caches wait there until they are whole: of few rows.
+      if (plan.order == LoopOrder::by_blocks && next.store == Store::cached) continue;
       const Schedule* schedule = as_schedule_of_c(next);
       if (!schedule) continue;
       const LoopCost loops(p.c, *schedule, lengths);

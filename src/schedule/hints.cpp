@@ -116,7 +116,9 @@ class Hints {
       if (is_followed(a)) continue;
       const Label row = label_of_stride(a, 1);
       if (row < 0) continue;
-      if (c_.extents[row] >= 4 * kLinesAhead * line_items())
+      if (const std::int64_t block = block_along(row); block > 0)
+        schedule_.ahead.push_back({static_cast<int>(k), row, block});
+      else if (c_.extents[row] >= 4 * kLinesAhead * line_items())
         schedule_.ahead.push_back({static_cast<int>(k), row, lines_ahead(a, row) * line_items()});
       else if (const auto box = next_box(a))
         schedule_.ahead.push_back({static_cast<int>(k), box->label, box->distance});
@@ -179,6 +181,21 @@ class Hints {
           return Ahead{loop->label, loop->step};
       }
     return std::nullopt;
+  }
+
+  // Elements of a row in a block inside which loops go across rows and along them. 0: none.
+  std::int64_t block_along(Label row) const {
+    bool goes_along = false, goes_across = false;
+    for (const auto& item : schedule_.outer | std::views::reverse)
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        if (loop->label != row)
+          goes_across |= goes_along;
+        else if (goes_across)
+          return loop->step <= kLinesAhead * line_items() ? loop->step : 0;
+        else
+          goes_along = true;
+      }
+    return 0;
   }
 
   // Along the innermost loop that goes from one box of the operand to another that is elsewhere,

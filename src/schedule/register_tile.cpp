@@ -128,20 +128,20 @@ class Enumerator {
   }
 
   // Of each kind one tile is kept: per vec label, unroll labels, packed operands, and for tiles of
-  // one vector: their blocks can be smaller; and by whether rows fight for a set.
+  // one vector: their blocks can be smaller; for those that move blocks of lines; and by whether
+  // rows fight for a set.
   std::uint64_t kind_of(const RegisterTile& tile) const {
     auto number = [](Label l) { return static_cast<std::uint64_t>(l + 1); };
     return number(tile.vec) << 48 | number(tile.unroll) << 32 | number(tile.unroll2) << 16 |
-           tile.packed << 2 | (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
+           (moves_blocks(p_, tile) ? 1u << 4 : 0u) | tile.packed << 2 |
+           (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
   }
 
   // Whether the unrolled rows that are read where they are, or written, fall into one set of L1,
   // too many for it.
   bool thrashes(const RegisterTile& tile) const {
     if (tile.unroll < 0 || tile.unroll_length <= l1_ways(target_) - kOtherRows) return false;
-    if (p_.reduced.empty() && !p_.outgrows_caches(p_.out) &&
-        c_.out.strides[tile.unroll] * p_.item % kPage == 0)
-      return true;
+    if (p_.reduced.empty() && c_.out.strides[tile.unroll] * p_.item % kPage == 0) return true;
     for (std::size_t k = 0; k < c_.in.size(); ++k)
       if (c_.in[k].strides[tile.unroll] != 0 && !(tile.packed >> k & 1) &&
           c_.in[k].strides[tile.unroll] * size_of(c_.dtype) % kPage == 0)

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 
 namespace einjit {
 namespace {
@@ -135,11 +136,14 @@ void Streams::measure_lines(const Stream& s, std::size_t depth) const {
   } else {
     // The loop outside may go on where the box ends.
     const double run = depth > 0 && moves_along(s, depth) ? run_with_loop(s, depth) : box.run;
-    auto is_aligned = [&] {  // runs begin and end on lines, if the array begins on one
+    // Runs may begin anywhere on a line, at multiples of what their rows share.
+    auto partial_line = [&] {
       const auto items = static_cast<std::int64_t>(line_items());
-      return static_cast<std::int64_t>(run) % items == 0 && s.operand->row_alignment >= items;
+      const std::int64_t apart =
+          std::gcd(items, std::gcd(s.operand->row_alignment, static_cast<std::int64_t>(run)));
+      return 1 - static_cast<double>(apart) * per_item;
     };
-    const double partial = run >= box.elements || run <= 1 || is_aligned() ? 0 : 0.5;
+    const double partial = run >= box.elements || run <= 1 ? 0 : partial_line();
     box.run_lines = std::max(run * per_item + partial, 1.0);
     // Windows overlap: there are no more lines than from the first element to the last.
     const double lines = std::max(box.elements / run * box.run_lines, box.elements * per_item);

@@ -11,26 +11,39 @@ namespace einjit {
 namespace {
 
 constexpr double kFetchedAgain = 3;
-constexpr double kPushedOut = 4;    // of lines a copy writes into a set that is too small for them
-constexpr double kTlbEntries = 64;  // left for one stream
+constexpr double kPartAgain = 8;
+constexpr double kPushedOut = 4;  // of lines a copy writes into a set that is too small for them
+constexpr double kTlbEntries = 80;
 constexpr double kPageMissCycles = 6;
 constexpr double kSecondTlbEntries = 1500;
 constexpr double kPageWalkCycles = 20;
+constexpr double kWalkNear = 0.15;     // of a walk: those of a copy overlap, or share a line
+constexpr double kNeighbours = 8;      // pages whose entries are a line of the table
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
 constexpr double kL2Scattered = 1.5;
 constexpr double kL2ManyRows = 2;
 constexpr double kL3LineCycles = 3;
-constexpr double kL2Resident = 0.1;         // of what a line from L3 costs, if operands stay in L2
-constexpr double kShortRun = 3;             // a line from DRAM that comes alone, against in a run
-constexpr double kShortRunCopied = 4;       // if a copy asked for ahead reads it
-constexpr double kShortRunAhead = 1.5;      // if tiles that go along its row ask for it
-constexpr double kShortRunStreamed = 1.25;  // if it is written past the caches
-constexpr double kFewRows = 4;              // read at once: the hardware's prefetchers keep up
-constexpr double kFollowedRows = 8;         // along which a loop goes
-constexpr double kAskedAlong = 1.1;         // lines asked for, against rows that are followed
-constexpr double kAskedAcross = 1.2;        // if the innermost loop goes to other rows
-constexpr double kLongPiece = 12;           // lines of a row read at once: prefetchers follow each
-constexpr double kFollowedLate = 0.25;      // if a tile reads several such rows
+constexpr double kL2Resident = 0.1;     // of what a line from L3 costs, if operands stay in L2
+constexpr double kShortRun = 3;         // a line from DRAM that comes alone, against in a run
+constexpr double kShortRunCopied = 4;   // if a copy asked for ahead reads it
+constexpr double kShortRunAhead = 1.5;  // if tiles that go along its row ask for it
+constexpr double kTogether = 2;         // lines of a page that do not come alone
+constexpr double kAloneCopied = 0.7;    // more of a line written past the caches that does
+constexpr double kOpenPages = 8;        // of memory, between two of whose lines others are written
+constexpr double kManyPages = 64;
+constexpr double kShortBurst = 8;       // lines a tile writes past the caches
+constexpr double kBurst = 0.01;         // more of a line, for each further one
+constexpr double kNearInPage = 4;       // steps, at least
+constexpr double kFewRows = 4;          // read at once: the hardware's prefetchers keep up
+constexpr double kFollowedRows = 8;     // along which a loop goes
+constexpr double kAskedRows = 128;      // of a tile, which the hardware could not follow
+constexpr double kAskedAlong = 0.1;     // more of a line asked for, against rows that are followed
+constexpr double kAskedAcross = 0.2;    // if the innermost loop goes to other rows
+constexpr double kCopiedAcross = 0.5;   // and nothing is summed meanwhile
+constexpr double kRowsInSet = 8;        // of L1, that tiles may ask for together
+constexpr double kRowCost = 0.015;      // more of a line, for each further row
+constexpr double kLongPiece = 12;       // lines of a row read at once: prefetchers follow each
+constexpr double kFollowedLate = 0.25;  // if a tile reads several such rows
 constexpr double kAskedTooEarly = 0.5;
 constexpr double kAskedTwice = 2;  // what is gone before it is read
 constexpr double kStartLines = 8;
@@ -52,9 +65,10 @@ class Analysis : Streams {
                      ? 2
                      : 1 + unaligned_part(schedule_, p_.c, s.operand->row_alignment);
       lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
-      if (!s.is_output && !s.is_ahead && is_asked_for(s) && !is_followed(s) &&
-          !is_asked_by_blocks(s))
-        lines *= goes_along(s) ? kAskedAlong : kAskedAcross;
+      if (!s.is_output && !s.is_ahead && is_asked_for(s) &&
+          (p_.reduced.empty() || !is_followed(s)) && !is_asked_by_blocks(s))
+        lines *= asked_cost(s);
+      if (is_streamed(s)) lines *= streamed_cost(s);
       if (is_lost_before_read(s)) lines *= kAskedTwice;
       if (is_waited_for(s)) {
         const double late = lateness(s);
@@ -63,7 +77,10 @@ class Analysis : Streams {
       }
       result.l2_lines += lines;
       result.page_misses += page_misses(s);
-      if (s.is_output) result.page_walks += pages_into(s, kSecondTlbEntries);
+      if (s.is_output || s.is_copied || p_.reduced.empty())
+        result.page_walks +=
+            pages_into(s, kSecondTlbEntries) *
+            (s.is_copied || (p_.reduced.empty() && visits_neighbours(s)) ? kWalkNear : 1);
     }
     return result;
   }
@@ -109,12 +126,15 @@ class Analysis : Streams {
   double asked_in_vain(const Stream& s) const {
     for (const AheadSpec& a : schedule_.ahead) {
       if (&p_.c.in[static_cast<std::size_t>(a.operand)] != &s.access()) continue;
-      // A loop over the label goes on where its last piece ended, soon if little lies between.
-      std::size_t depth = nest_.loops.size();
-      for (std::size_t d = depth; d-- > 0;) {
+      // A loop over the label goes on where its last piece ended, at once if that is the next loop
+      // inside, or soon if little lies between.
+      const std::size_t all = nest_.loops.size();
+      std::size_t depth = all;
+      for (std::size_t d = all; d-- > 0;) {
         if (nest_.loops[d].label != a.label) continue;
         const double between = s.boxes[d + 1].lines * static_cast<double>(target_.line_bytes);
-        if (between * 2 > bytes_of(Level::l2)) break;
+        const bool goes_on_at_once = depth < all && depth == d + 1;
+        if (!goes_on_at_once && between * 2 > bytes_of(Level::l2)) break;
         depth = d;
       }
       return std::min(1.0, static_cast<double>(a.distance) / nest_.lengths(depth)[a.label]);
@@ -203,12 +223,35 @@ class Analysis : Streams {
   double run_cost(const Stream& s, const StreamBox& box) const {
     const double run_lines = std::min(box.run_lines, visited_run_lines(s));
     if (run_lines >= kRunLines) return 1;
-    const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
-    const double short_run = is_streamed        ? kShortRunStreamed
-                             : !is_asked_for(s) ? kShortRun
-                             : s.is_ahead       ? kShortRunCopied
-                                                : kShortRunAhead;
+    const double short_run = !is_asked_for(s) ? kShortRun
+                             : s.is_ahead     ? kShortRunCopied
+                                              : kShortRunAhead;
     return 1 + (short_run - 1) * (kRunLines - run_lines) / (kRunLines - 1);
+  }
+
+  // Of a line that a copy writes past the caches, against one in a long run: those of a page that
+  // come alone while many others are written, and those of a tile that come all at once.
+  double streamed_cost(const Stream& s) const {
+    if (line_cost(s) < 1 || !p_.reduced.empty()) return 1;
+    const StreamBox& tile = s.boxes[s.to];
+    const std::size_t body = body_along(s);
+    const double open = std::min(rows(s, body), s.boxes[body].pages);
+    const double others = std::clamp((open - kOpenPages) / (kManyPages - kOpenPages), 0.0, 1.0);
+    const double alone = std::max(kTogether - tile.lines / std::max(tile.pages, 1.0), 0.0);
+    const double burst = rows(s, s.to) > kFewRows ? tile.lines - kShortBurst : 0;
+    return 1 + kAloneCopied * others * alone + kBurst * std::max(burst, 0.0);
+  }
+
+  // Of a line that a copy's tiles ask for ahead.
+  double asked_cost(const Stream& s) const {
+    if (!p_.reduced.empty()) return 1 + (goes_along(s) ? kAskedAlong : kAskedAcross);
+    std::size_t body = s.to;
+    while (body > 0 && goes_on(s, body)) --body;
+    const double visited = s.boxes[body].run / line_items();
+    const double across = schedule_.store == Store::streaming ? kCopiedAcross : kAskedAcross;
+    const double cost =
+        1 + (body < s.to ? kAskedAlong * std::min(1.0, kStreams / visited) : across);
+    return cost * (1 + kRowCost * std::max(rows_in_one_set(s) - kRowsInSet, 0.0));
   }
 
   // As many rows in one set as it has ways: where a tile reads an element of each at a step, a line
@@ -235,13 +278,13 @@ class Analysis : Streams {
     return std::min(along, line_items());
   }
 
-  // Tiles that read a line together, one after the other.
+  // Of lines that tiles read together, one after the other.
   double parts_of_line(const Stream& s) const {
     const Lengths tile = nest_.lengths(nest_.loops.size());
     double length = 1;
     for (const TileVar& var : schedule_.tile)
       if (s.access().strides[var.label] == 1) length = tile[var.label];
-    return std::max(1.0, line_items() / length);
+    return length < line_items() ? kPartAgain * line_items() / length : 1;
   }
 
   // Lines read of a row before the nest goes on to another. A loop along the rows comes back to
@@ -250,12 +293,16 @@ class Analysis : Streams {
   // along the rows.)
   double visited_run_lines(const Stream& s) const {
     if (s.is_dense || s.to < nest_.loops.size() || is_asked_by_blocks(s)) return kRunLines;
-    const bool is_left_alone = !s.is_output && !is_asked_for(s) && line_cost(s) == 1;
+    if (is_streamed(s)) return kRunLines;  // another cost
+    const bool is_far = !s.is_output && line_cost(s) == 1;
+    const bool is_left_alone = is_far && !is_asked_for(s);
     const std::size_t body = is_left_alone ? body_along(s) : s.to;
-    const double run = s.boxes[s.to].run;
-    const bool is_streamed = s.is_output && schedule_.store == Store::streaming;
-    const double most = is_streamed ? kStreams / 2 : kStreams;
-    return rows(s, body) <= most ? kRunLines : std::max(run / line_items(), 1.0);
+    const double most = is_far && !is_left_alone ? kAskedRows : kStreams;
+    return rows(s, body) <= most ? kRunLines : std::max(s.boxes[s.to].run / line_items(), 1.0);
+  }
+
+  bool is_streamed(const Stream& s) const {
+    return s.is_output && schedule_.store == Store::streaming;
   }
 
   // Whether a whole block of rows is asked for while the one before is summed: there is time for
@@ -267,9 +314,14 @@ class Analysis : Streams {
     });
   }
 
-  // Whether the loop outside goes on where the rows of the box end.
+  // Whether the loop outside goes on where the rows of the box end, or, of what is written past the
+  // caches, near them.
   bool goes_on(const Stream& s, std::size_t depth) const {
-    return moves_along(s, depth) && run_with_loop(s, depth) > s.boxes[depth].run;
+    if (depth == 0 || !moves_along(s, depth)) return false;
+    const LoopSpec& loop = nest_.loops[depth - 1];
+    const auto step = static_cast<double>(std::abs(s.access().strides[loop.label]) * loop.step);
+    return run_with_loop(s, depth) > s.boxes[depth].run ||
+           (is_streamed(s) && step * item() * kNearInPage <= kPage);
   }
 
   double rows(const Stream& s, std::size_t depth) const {
@@ -279,12 +331,23 @@ class Analysis : Streams {
   // The innermost box walks over pages; beyond the first-level TLB's reach each costs a miss. Lines
   // written past the caches, with nothing summed, have nothing to hide behind.
   double page_misses(const Stream& s) const {
-    if (s.is_output && schedule_.store == Store::streaming && p_.reduced.empty())
-      return pages_into(s, kTlbEntries);
+    if (p_.reduced.empty() && is_streamed(s)) return pages_into(s, kTlbEntries);
     double misses = s.boxes[s.to].pages;
     if (misses <= kTlbEntries) return 0;
     for (std::size_t d = 0; d < s.to; ++d) misses *= nest_.trips[d];
     return misses;
+  }
+
+  // Whether the innermost loop that moves the stream goes to a page whose entry in the table lies
+  // near.
+  bool visits_neighbours(const Stream& s) const {
+    for (std::size_t d = s.to; d-- > 0;)
+      if (moves_along(s, d + 1)) {
+        const LoopSpec& loop = nest_.loops[d];
+        const auto step = static_cast<double>(std::abs(s.access().strides[loop.label]) * loop.step);
+        return step * item() < kNeighbours * kPage;
+      }
+    return true;
   }
 
   // Pages that come into a TLB of so many entries: as lines into a cache. Those that one step of
