@@ -29,8 +29,9 @@ constexpr double kShortRunCopied = 4;   // if a copy asked for ahead reads it
 constexpr double kShortRunAhead = 1.5;  // if tiles that go along its row ask for it
 constexpr double kTogether = 2;         // lines of a page that do not come alone
 constexpr double kAloneCopied = 0.7;    // more of a line written past the caches that does
-constexpr double kOpenPages = 8;        // of memory, between two of whose lines others are written
-constexpr double kManyPages = 64;
+constexpr double kOpenRows = 8;         // of memory, between two of whose lines others are written
+constexpr double kManyRows = 64;
+constexpr double kChannels = 1024;      // bytes after which rows begin on few channels
 constexpr double kShortBurst = 8;       // lines a tile writes past the caches
 constexpr double kBurst = 0.01;         // more of a line, for each further one
 constexpr double kNearInPage = 4;       // steps, at least
@@ -40,6 +41,7 @@ constexpr double kAskedRows = 128;      // of a tile, which the hardware could n
 constexpr double kAskedAlong = 0.1;     // more of a line asked for, against rows that are followed
 constexpr double kAskedAcross = 0.2;    // if the innermost loop goes to other rows
 constexpr double kCopiedAcross = 0.5;   // and nothing is summed meanwhile
+constexpr double kVisitLines = 4;       // of a row, that a copy reads before it goes to others
 constexpr double kRowsInSet = 8;        // of L1, that tiles may ask for together
 constexpr double kRowCost = 0.015;      // more of a line, for each further row
 constexpr double kLongPiece = 12;       // lines of a row read at once: prefetchers follow each
@@ -233,13 +235,23 @@ class Analysis : Streams {
   // come alone while many others are written, and those of a tile that come all at once.
   double streamed_cost(const Stream& s) const {
     if (line_cost(s) < 1 || !p_.reduced.empty()) return 1;
-    const StreamBox& tile = s.boxes[s.to];
     const std::size_t body = body_along(s);
-    const double open = std::min(rows(s, body), s.boxes[body].pages);
-    const double others = std::clamp((open - kOpenPages) / (kManyPages - kOpenPages), 0.0, 1.0);
-    const double alone = std::max(kTogether - tile.lines / std::max(tile.pages, 1.0), 0.0);
+    const double open = open_rows(s, body);
+    const double others = std::clamp((open - kOpenRows) / (kManyRows - kOpenRows), 0.0, 1.0);
+    const StreamBox& tile = s.boxes[s.to];
+    const double alone = std::max(kTogether - tile.lines / open_rows(s, s.to), 0.0);
     const double burst = rows(s, s.to) > kFewRows ? tile.lines - kShortBurst : 0;
     return 1 + kAloneCopied * others * alone + kBurst * std::max(burst, 0.0);
+  }
+
+  // Rows of a box, or their pages: lines of one need not be in order, unless the rows begin on few
+  // channels of the memory.
+  double open_rows(const Stream& s, std::size_t depth) const {
+    const Lengths lengths = nest_.lengths(depth);
+    for (const Move& m : s.operand->moves)
+      if (lengths[static_cast<std::size_t>(m.label)] > 1 && m.page_part >= kChannels)
+        return rows(s, depth);
+    return std::clamp(s.boxes[depth].pages, 1.0, rows(s, depth));
   }
 
   // Of a line that a copy's tiles ask for ahead.
@@ -249,8 +261,10 @@ class Analysis : Streams {
     while (body > 0 && goes_on(s, body)) --body;
     const double visited = s.boxes[body].run / line_items();
     const double across = schedule_.store == Store::streaming ? kCopiedAcross : kAskedAcross;
+    const double alone = std::clamp((kVisitLines - visited) / (kVisitLines - 1), 0.0, 1.0);
     const double cost =
-        1 + (body < s.to ? kAskedAlong * std::min(1.0, kStreams / visited) : across);
+        1 +
+        (body < s.to ? kAskedAlong * std::min(1.0, kStreams / visited) + across * alone : across);
     return cost * (1 + kRowCost * std::max(rows_in_one_set(s) - kRowsInSet, 0.0));
   }
 
@@ -297,7 +311,8 @@ class Analysis : Streams {
     const bool is_far = !s.is_output && line_cost(s) == 1;
     const bool is_left_alone = is_far && !is_asked_for(s);
     const std::size_t body = is_left_alone ? body_along(s) : s.to;
-    const double most = is_far && !is_left_alone ? kAskedRows : kStreams;
+    const bool has_time = is_far && !is_left_alone && schedule_.store == Store::streaming;
+    const double most = has_time ? kAskedRows : kStreams;
     return rows(s, body) <= most ? kRunLines : std::max(s.boxes[s.to].run / line_items(), 1.0);
   }
 
