@@ -6,6 +6,12 @@
 #include <cstdlib>
 
 namespace einjit {
+namespace {
+
+constexpr double kShareOfL3 = 0.375;  // that others leave
+constexpr double kFewSets = 512;      // bytes between rows, which use an eighth of the sets
+
+}  // namespace
 
 double position_count(const Contraction& c, const Access& access) {
   double count = 1;
@@ -71,6 +77,12 @@ Problem::Problem(const Contraction& contraction, const Target& t)
   }
   in.reserve(c.in.size());
   for (const Access& access : c.in) in.emplace_back(c, access);
+  auto shares_sets = [](const Operand& a) {
+    return std::ranges::any_of(a.moves, [](const Move& m) { return m.page_part >= kFewSets; });
+  };
+  is_held_by_l3 = in.size() == 1 && reduced.empty() &&
+                  bytes <= kShareOfL3 * static_cast<double>(target.l3_bytes) &&
+                  !shares_sets(in[0]) && !shares_sets(out);
 }
 
 }  // namespace einjit

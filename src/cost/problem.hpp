@@ -63,7 +63,8 @@ struct Problem {
   // Whether it is so much larger than L2 that what comes next finds little of it there: outputs are
   // written past the caches, inputs asked for.
   bool outgrows_caches(const Operand& a) const {
-    return a.elements * static_cast<double>(item) > 3 * static_cast<double>(target.l2_bytes);
+    return a.elements * static_cast<double>(item) > 3 * static_cast<double>(target.l2_bytes) &&
+           !is_held_by_l3;
   }
 
   const Contraction& c;
@@ -76,6 +77,8 @@ struct Problem {
   std::vector<Label> kept, reduced;
   std::vector<Operand> in;
   Operand out;
+  // A copy that L3 has room for, beside others, and whose rows do not share few sets of L1 and L2.
+  bool is_held_by_l3;
 };
 
 }  // namespace einjit

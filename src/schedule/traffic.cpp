@@ -31,13 +31,13 @@ constexpr double kTogether = 2;         // lines of a page that do not come alon
 constexpr double kAloneCopied = 0.7;    // more of a line written past the caches that does
 constexpr double kOpenRows = 8;         // of memory, between two of whose lines others are written
 constexpr double kManyRows = 64;
-constexpr double kChannels = 1024;      // bytes after which rows begin on few channels
-constexpr double kShortBurst = 8;       // lines a tile writes past the caches
-constexpr double kBurst = 0.01;         // more of a line, for each further one
-constexpr double kNearInPage = 4;       // steps, at least
-constexpr double kFewRows = 4;          // read at once: the hardware's prefetchers keep up
-constexpr double kFollowedRows = 8;     // along which a loop goes
-constexpr double kAskedRows = 128;      // of a tile, which the hardware could not follow
+constexpr double kShortBurst = 8;           // lines a tile writes past the caches
+constexpr double kBurst = 0.01;             // more of a line, for each further one
+constexpr std::int64_t kNearInPage = 4;     // steps, at least
+constexpr std::int64_t kFewChannels = 512;  // bytes after which lines lie on few channels
+constexpr double kFewRows = 4;              // read at once: the hardware's prefetchers keep up
+constexpr double kFollowedRows = 8;         // along which a loop goes
+constexpr double kAskedRows = 128;          // of a tile, which the hardware could not follow
 constexpr double kAskedAlong = 0.1;     // more of a line asked for, against rows that are followed
 constexpr double kAskedAcross = 0.2;    // if the innermost loop goes to other rows
 constexpr double kCopiedAcross = 0.5;   // and nothing is summed meanwhile
@@ -66,11 +66,11 @@ class Analysis : Streams {
         lines *= schedule_.store == Store::cached
                      ? 2
                      : 1 + unaligned_part(schedule_, p_.c, s.operand->row_alignment);
-      lines *= line_cost(s) * (1 + 2 * asked_in_vain(s));
+      lines *= is_streamed(s) ? line_cost(s) + streamed_cost(s)
+                              : line_cost(s) * (1 + 2 * asked_in_vain(s));
       if (!s.is_output && !s.is_ahead && is_asked_for(s) &&
           (p_.reduced.empty() || !is_followed(s)) && !is_asked_by_blocks(s))
         lines *= asked_cost(s);
-      if (is_streamed(s)) lines *= streamed_cost(s);
       if (is_lost_before_read(s)) lines *= kAskedTwice;
       if (is_waited_for(s)) {
         const double late = lateness(s);
@@ -231,17 +231,17 @@ class Analysis : Streams {
     return 1 + (short_run - 1) * (kRunLines - run_lines) / (kRunLines - 1);
   }
 
-  // Of a line that a copy writes past the caches, against one in a long run: those of a page that
+  // What a line that a copy writes past the caches costs beside its bytes: those of a page that
   // come alone while many others are written, and those of a tile that come all at once.
   double streamed_cost(const Stream& s) const {
-    if (line_cost(s) < 1 || !p_.reduced.empty()) return 1;
+    if (!p_.reduced.empty()) return 0;
     const std::size_t body = body_along(s);
     const double open = open_rows(s, body);
     const double others = std::clamp((open - kOpenRows) / (kManyRows - kOpenRows), 0.0, 1.0);
     const StreamBox& tile = s.boxes[s.to];
     const double alone = std::max(kTogether - tile.lines / open_rows(s, s.to), 0.0);
     const double burst = rows(s, s.to) > kFewRows ? tile.lines - kShortBurst : 0;
-    return 1 + kAloneCopied * others * alone + kBurst * std::max(burst, 0.0);
+    return kAloneCopied * others * alone + kBurst * std::max(burst, 0.0);
   }
 
   // Rows of a box, or their pages: lines of one need not be in order, unless the rows begin on few
@@ -249,7 +249,7 @@ class Analysis : Streams {
   double open_rows(const Stream& s, std::size_t depth) const {
     const Lengths lengths = nest_.lengths(depth);
     for (const Move& m : s.operand->moves)
-      if (lengths[static_cast<std::size_t>(m.label)] > 1 && m.page_part >= kChannels)
+      if (lengths[static_cast<std::size_t>(m.label)] > 1 && m.page_part >= kFewChannels)
         return rows(s, depth);
     return std::clamp(s.boxes[depth].pages, 1.0, rows(s, depth));
   }
@@ -272,11 +272,7 @@ class Analysis : Streams {
   // is gone before its next element is wanted; where it reads vectors, what was fetched ahead is.
   // Blocks that are transposed take as much of a line at once as they are long.
   double times_evicted(const Stream& s) const {
-    if (s.is_output)
-      return p_.reduced.empty() && schedule_.store == Store::cached &&
-                     rows_in_one_set(s) > static_cast<double>(l1_ways(target_))
-                 ? kPushedOut
-                 : 1;
+    if (s.is_output) return is_pushed_out(s) ? kPushedOut : 1;
     double all_rows = 0;
     for (const Stream& other : streams_)
       if (!other.is_output) all_rows += rows_in_one_set(other);
@@ -290,6 +286,19 @@ class Analysis : Streams {
         along = nest_.lengths(nest_.loops.size())[var.label];
     }
     return std::min(along, line_items());
+  }
+
+  // Whether a copy writes rows that share a set which does not hold them all, a tile's or, of lines
+  // that are not whole then, those between two parts of one.
+  bool is_pushed_out(const Stream& s) const {
+    if (!p_.reduced.empty() || schedule_.store != Store::cached) return false;
+    const bool is_whole = s.operand->row_alignment >= static_cast<std::int64_t>(line_items()) &&
+                          std::fmod(s.boxes[s.to].run, line_items()) == 0;
+    const Lengths lengths = nest_.lengths(is_whole ? s.to : body_along(s));
+    double rows = 1;
+    for (const Move& m : s.operand->moves)
+      if (m.page_part >= kPage) rows *= lengths[static_cast<std::size_t>(m.label)];
+    return rows > static_cast<double>(l1_ways(target_));
   }
 
   // Of lines that tiles read together, one after the other.
@@ -334,9 +343,9 @@ class Analysis : Streams {
   bool goes_on(const Stream& s, std::size_t depth) const {
     if (depth == 0 || !moves_along(s, depth)) return false;
     const LoopSpec& loop = nest_.loops[depth - 1];
-    const auto step = static_cast<double>(std::abs(s.access().strides[loop.label]) * loop.step);
-    return run_with_loop(s, depth) > s.boxes[depth].run ||
-           (is_streamed(s) && step * item() * kNearInPage <= kPage);
+    const std::int64_t step = std::abs(s.access().strides[loop.label]) * loop.step * p_.item;
+    const bool is_near = step * kNearInPage <= kPage && step % kFewChannels != 0;
+    return run_with_loop(s, depth) > s.boxes[depth].run || (is_streamed(s) && is_near);
   }
 
   double rows(const Stream& s, std::size_t depth) const {
