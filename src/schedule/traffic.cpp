@@ -29,7 +29,7 @@ constexpr double kShortRunCopied = 4;   // if a copy asked for ahead reads it
 constexpr double kShortRunAhead = 1.5;  // if tiles that go along its row ask for it
 constexpr double kTogether = 2;         // lines of a page that do not come alone
 constexpr double kAloneCopied = 0.7;    // more of a line written past the caches that does
-constexpr double kOpenRows = 8;         // of memory, between two of whose lines others are written
+constexpr double kOpenRows = 16;        // of memory, between two of whose lines others are written
 constexpr double kManyRows = 64;
 constexpr double kShortBurst = 8;           // lines a tile writes past the caches
 constexpr double kBurst = 0.01;             // more of a line, for each further one
@@ -241,7 +241,7 @@ class Analysis : Streams {
     const StreamBox& tile = s.boxes[s.to];
     const double alone = std::max(kTogether - tile.lines / open_rows(s, s.to), 0.0);
     const double burst = rows(s, s.to) > kFewRows ? tile.lines - kShortBurst : 0;
-    return kAloneCopied * others * alone + kBurst * std::max(burst, 0.0);
+    return kAloneCopied * others * alone + line_cost(s) * kBurst * std::max(burst, 0.0);
   }
 
   // Rows of a box, or their pages: lines of one need not be in order, unless the rows begin on few
