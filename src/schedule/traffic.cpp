@@ -240,8 +240,9 @@ class Analysis : Streams {
     const double others = std::clamp((open - kOpenRows) / (kManyRows - kOpenRows), 0.0, 1.0);
     const StreamBox& tile = s.boxes[s.to];
     const double alone = std::max(kTogether - tile.lines / open_rows(s, s.to), 0.0);
-    const double burst = rows(s, s.to) > kFewRows ? tile.lines - kShortBurst : 0;
-    return kAloneCopied * others * alone + line_cost(s) * kBurst * std::max(burst, 0.0);
+    const bool bursts = line_cost(s) == 1 && rows(s, s.to) > kFewRows;
+    const double burst = bursts ? std::max(tile.lines - kShortBurst, 0.0) : 0;
+    return kAloneCopied * others * alone + kBurst * burst;
   }
 
   // Rows of a box, or their pages: lines of one need not be in order, unless the rows begin on few
