@@ -27,6 +27,11 @@ struct RegisterTile {
   std::int64_t steps = 1;
   int chains = 1;
   unsigned packed = 0;  // bit k: input k is read from panels
+
+  // Positions of an output label that one tile takes.
+  std::int64_t step_of(Label l) const {
+    return l == vec ? vec_length : l == unroll ? unroll_length : l == unroll2 ? unroll2_length : 1;
+  }
 };
 
 // A tile walked over a problem. How it goes along the sum can be changed, and which inputs it reads

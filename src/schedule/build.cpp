@@ -5,6 +5,7 @@
 #include <ranges>
 
 #include "schedule/hints.hpp"
+#include "schedule/panel_blocks.hpp"
 
 namespace einjit {
 namespace {
@@ -22,10 +23,6 @@ constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after 
 constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole pages of memory
 constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewer to write
 constexpr std::int64_t kMostRead = 16;
-constexpr std::int64_t kRun = 32;         // elements read in a row where a block can choose
-constexpr std::int64_t kWholeRun = 128;   // contiguous labels up to this are not cut
-constexpr std::int64_t kRoomForRows = 3;  // halves of a block's size that whole rows may take
-constexpr std::int64_t kLongRun = 1024;   // elements; longer rows gain nothing
 
 }  // namespace
 
@@ -66,13 +63,6 @@ class ScheduleBuilder::Builder {
 
   bool is_in_tile(Label l) const {
     return l == tile_.vec || l == tile_.unroll || l == tile_.unroll2;
-  }
-
-  std::int64_t tile_step(Label l) const {
-    if (l == tile_.vec) return tile_.vec_length;
-    if (l == tile_.unroll) return tile_.unroll_length;
-    if (l == tile_.unroll2) return tile_.unroll2_length;
-    return 1;
   }
 
   // A loop of one piece is left out, unless other extents have more.
@@ -147,9 +137,9 @@ class ScheduleBuilder::Builder {
       chunked = true;
     }
     for (Label l : order_)
-      if (!chunked) chunked = chunk(l, tile_step(l));
+      if (!chunked) chunked = chunk(l, tile_.step_of(l));
     add_sum_blocks();
-    for (Label l : order_) loop(l, tile_step(l));
+    for (Label l : order_) loop(l, tile_.step_of(l));
   }
 
   // Cuts the output's contiguous label into a few lines and moves it innermost: they are written
@@ -159,7 +149,7 @@ class ScheduleBuilder::Builder {
     if (row == order_.end()) return false;
     const Label label = *row;
     std::rotate(row, row + 1, order_.end());
-    const std::int64_t unit = tile_step(label);
+    const std::int64_t unit = tile_.step_of(label);
     const std::int64_t step = (kLinesWritten * line_items() + unit - 1) / unit * unit;
     if (step >= c_.extents[label]) return false;
     const bool is_parallel = cycles_ > kParallelCycles;
@@ -177,18 +167,18 @@ class ScheduleBuilder::Builder {
     const Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
     loop(row, even_step(row, kBlockWritten * line_items()), order);
     for (Label l : order_)
-      if (l != row && l != column) loop(l, tile_step(l));
+      if (l != row && l != column) loop(l, tile_.step_of(l));
     const std::int64_t written = std::max<std::int64_t>(length_[row] / line_items(), 1);
     const std::int64_t read =
         std::clamp(kBlockWritten * kBlockRead / written, kBlockRead, kMostRead);
     loop(column, even_step(column, read * line_items()));
-    loop(row, tile_step(row));
-    loop(column, tile_step(column));
+    loop(row, tile_.step_of(row));
+    loop(column, tile_.step_of(column));
   }
 
   // Whole tiles, at most as many elements as `most` and few in the last piece.
   std::int64_t even_step(Label l, std::int64_t most) const {
-    const std::int64_t extent = c_.extents[l], unit = tile_step(l);
+    const std::int64_t extent = c_.extents[l], unit = tile_.step_of(l);
     const std::int64_t pieces = (extent + most - 1) / most;
     return ((extent + pieces - 1) / pieces + unit - 1) / unit * unit;
   }
@@ -215,88 +205,13 @@ class ScheduleBuilder::Builder {
     }
   }
 
-  enum class Side { both, vec, unroll };
-  // Which packed operand an output label moves: the vec side, the unroll side, or both (batch).
-  Side side_of(Label l) const {
-    const bool in_vec = c_.in[vec_operand()].strides[l] != 0;
-    const bool in_unroll = c_.in[1 - vec_operand()].strides[l] != 0;
-    return in_vec && in_unroll ? Side::both : in_vec ? Side::vec : Side::unroll;
-  }
-  int vec_operand() const { return c_.in[0].strides[tile_.vec] != 0 ? 0 : 1; }
-
-  // A block of a side: about `most` elements. One tile first, then enough of the labels that are
-  // contiguous in the output or the operand for rows to be long, then the tile's label, then
-  // the others by rising output stride.
-  void block(Side side, Label first, int operand, std::int64_t most,
-             std::vector<LoopSpec>& loops) const {
-    loops.clear();
-    auto add = [&](Label l) { loops.push_back({l, std::min(tile_step(l), c_.extents[l])}); };
-    if (first >= 0) add(first);
-    for (Label l : p_.kept | std::views::reverse)
-      if (side_of(l) == side && l != first) add(l);
-    if (plan_.is_ahead) grow_run(loops, c_.in[operand], most);
-    for (LoopSpec& l : loops)
-      if (c_.out.strides[l.label] == 1) grow(loops, l, run_target(l.label), most);
-    if (!plan_.is_ahead) grow_run(loops, c_.in[operand], most);
-    for (LoopSpec& l : loops) grow(loops, l, c_.extents[l.label], most);
-  }
-
-  std::int64_t run_target(Label l) const {
-    return c_.extents[l] <= kWholeRun ? c_.extents[l] : kRun;
-  }
-
-  // Grows the labels along which the operand is contiguous, the next where the last is whole, until
-  // rows are long.
-  void grow_run(std::vector<LoopSpec>& loops, const Access& a, std::int64_t most) const {
-    std::int64_t run = 1;
-    for (bool grown = true; grown && run < kLongRun;) {
-      grown = false;
-      for (LoopSpec& l : loops) {
-        if (a.strides[l.label] != run || c_.extents[l.label] == 1) continue;
-        grow(loops, l, run_target(l.label), plan_.is_ahead ? most * kRoomForRows / 2 : most);
-        grown = l.step >= c_.extents[l.label];
-        run *= l.step;
-        break;
-      }
-    }
-  }
-
-  // Makes the label's step as large as `target` and the block's size allow, in even whole tiles.
-  void grow(const std::vector<LoopSpec>& loops, LoopSpec& loop, std::int64_t target,
-            std::int64_t most) const {
-    std::int64_t others = 1;
-    for (const LoopSpec& l : loops)
-      if (l.label != loop.label) others *= l.step;
-    const std::int64_t extent = c_.extents[loop.label], unit = tile_step(loop.label);
-    const std::int64_t allowed = std::max<std::int64_t>(
-        std::min(target, std::max<std::int64_t>(most / others, 1)), loop.step);
-    const std::int64_t pieces = (extent + allowed - 1) / allowed;
-    const std::int64_t even = (extent + pieces - 1) / pieces;
-    loop.step = std::max(
-        loop.step, std::min((even + unit - 1) / unit * unit, (extent + unit - 1) / unit * unit));
-  }
-
-  // The sum's block: a line of every label that is contiguous in an input, then whole inner labels.
-  void sum_block(std::int64_t most, std::vector<LoopSpec>& loops) const {
-    loops.clear();
-    for (Label l : p_.reduced | std::views::reverse) loops.push_back({l, 1});
-    for (LoopSpec& l : loops)
-      for (const Access& a : c_.in)
-        if (a.strides[l.label] == 1) grow(loops, l, target_.line_bytes / size_of(c_.dtype), most);
-    for (LoopSpec& l : loops) grow(loops, l, c_.extents[l.label], most);
-    // Whole vectors: copies that transpose along the sum have fewer kinds of tails.
-    const std::int64_t lanes = target_.lanes(c_.dtype);
-    for (LoopSpec& l : loops)
-      if (l.step > lanes && l.step < c_.extents[l.label]) l.step = l.step / lanes * lanes;
-  }
-
   // The outermost loop may be cut finer to make pieces enough for threads.
   void add_block(const std::vector<LoopSpec>& loops, Order outermost = Order::serial) {
     for (std::size_t l = loops.size(); l-- > 0;) {
       const Order order = l + 1 == loops.size() ? outermost : Order::serial;
       std::int64_t step = loops[l].step;
       if (order == Order::parallel) {
-        std::int64_t unit = tile_step(loops[l].label);
+        std::int64_t unit = tile_.step_of(loops[l].label);
         if (is_contiguous(loops[l].label)) unit = (2 * line_items() + unit - 1) / unit * unit;
         const std::int64_t extent = c_.extents[loops[l].label];
         const std::int64_t most = (extent / kFewPieces + unit) / unit * unit;
@@ -312,20 +227,11 @@ class ScheduleBuilder::Builder {
     }
   }
   void add_tile_loops(const std::vector<LoopSpec>& loops) {
-    for (auto l = loops.rbegin(); l != loops.rend(); ++l) loop(l->label, tile_step(l->label));
+    for (auto l = loops.rbegin(); l != loops.rend(); ++l) loop(l->label, tile_.step_of(l->label));
   }
   bool is_packed(int operand) const { return tile_.packed >> operand & 1; }
   void pack(int operand, bool is_ahead) {
     if (is_packed(operand)) schedule_->outer.emplace_back(PackSpec{operand, is_ahead});
-  }
-
-  // Steps of the sum in a panel.
-  std::int64_t sum_length() const {
-    const std::int64_t row = tile_.vec_length * size_of(c_.dtype);
-    const std::int64_t bytes = plan_.cut == SumCut::fits_l1    ? target_.l1_bytes
-                               : plan_.cut == SumCut::twice_l1 ? 2 * target_.l1_bytes
-                                                               : target_.l2_bytes / 2;
-    return std::max<std::int64_t>(bytes / row, 64);
   }
 
   // Goto's five loops over sets of labels: the outer side's block in a share of the last-level
@@ -333,8 +239,9 @@ class ScheduleBuilder::Builder {
   void add_blocked_loops() {
     const std::int64_t item = size_of(c_.dtype);
     const bool vec_outer = plan_.order != LoopOrder::unroll_outside;
-    const int vec = vec_operand(), unroll = 1 - vec;
-    sum_block(sum_length(), sum_);
+    const PanelBlocks blocks(p_, tile_, plan_);
+    const int vec = blocks.vec_operand(), unroll = 1 - vec;
+    blocks.cut_sum(sum_);
     std::int64_t depth = 1;
     for (const LoopSpec& l : sum_) depth *= l.step;
     const int outer_operand = vec_outer ? vec : unroll, inner_operand = 1 - outer_operand;
@@ -353,15 +260,16 @@ class ScheduleBuilder::Builder {
                                    ? target_.l2_bytes
                                    : target_.l3_bytes / 4;
     const std::int64_t outer = std::max<std::int64_t>(cache / (depth * item), 1);
-    block(Side::vec, tile_.vec, vec, vec_outer ? outer : inner, vec_block_);
-    block(Side::unroll, tile_.unroll, unroll, vec_outer ? inner : outer, unroll_block_);
+    blocks.cut_side(PanelBlocks::Side::vec, tile_.vec, vec, vec_outer ? outer : inner, vec_block_);
+    blocks.cut_side(PanelBlocks::Side::unroll, tile_.unroll, unroll, vec_outer ? inner : outer,
+                    unroll_block_);
     const auto& outside = vec_outer ? vec_block_ : unroll_block_;
     const auto& inside = vec_outer ? unroll_block_ : vec_block_;
     const Order pieces =
         cycles_ > kParallelCycles && !outer_is_ahead ? Order::parallel : Order::serial;
     bool is_parallel = false;
     for (Label l : p_.kept)
-      if (side_of(l) == Side::both) {
+      if (blocks.side_of(l) == PanelBlocks::Side::both) {
         if (!is_parallel) is_parallel = chunk(l, 1);
         loop(l, 1);
       }

@@ -84,7 +84,7 @@ class Hints {
   std::int64_t rows_in_tile(const Access& a) const {
     std::int64_t rows = 1;
     for (Label l : {tile_.unroll, tile_.unroll2})
-      if (l >= 0 && a.strides[l] != 0) rows *= tile_step(l);
+      if (l >= 0 && a.strides[l] != 0) rows *= tile_.step_of(l);
     return tile_.vec >= 0 && std::abs(a.strides[tile_.vec]) > 1 ? rows * tile_.vec_length : rows;
   }
 
@@ -123,7 +123,7 @@ class Hints {
       else if (const auto box = next_box(a))
         schedule_.ahead.push_back({static_cast<int>(k), box->label, box->distance});
       else if (const Label next = label_across(a); next >= 0)
-        schedule_.ahead.push_back({static_cast<int>(k), next, tile_step(next)});
+        schedule_.ahead.push_back({static_cast<int>(k), next, tile_.step_of(next)});
     }
   }
 
@@ -160,7 +160,7 @@ class Hints {
     for (Label next = label_of_stride(a, run);
          next >= 0 && run <= kTilesOfRows * most && c_.extents[next] > 1;
          next = label_of_stride(a, run)) {
-      const std::int64_t distance = std::max((most + run - 1) / run, tile_step(next));
+      const std::int64_t distance = std::max((most + run - 1) / run, tile_.step_of(next));
       if (c_.extents[next] >= kTilesOfRows * distance) found = {next, distance};
       run *= c_.extents[next];
     }
@@ -211,7 +211,7 @@ class Hints {
         length[loop->label] = std::min(length[loop->label], loop->step);
         double all = bytes(c_.out);
         for (const Access& access : c_.in) all += bytes(access);
-        if (!is_elsewhere(a, loop->label) || tile_step(loop->label) > 1 ||
+        if (!is_elsewhere(a, loop->label) || tile_.step_of(loop->label) > 1 ||
             length[loop->label] > 1 || all * kBoxesInL2 > static_cast<double>(target_.l2_bytes))
           continue;
         const bool is_far = p_.bytes * 2 > static_cast<double>(target_.l3_bytes);
@@ -231,12 +231,12 @@ class Hints {
     std::int64_t run = 1;
     bool goes_across = false;  // in the tile
     for (Label next = label_of_stride(a, 1); next >= 0; next = label_of_stride(a, run)) {
-      const bool is_cut = tile_step(next) < c_.extents[next];
-      if (!along.empty() && tile_step(next) > 1 && is_cut) {
+      const bool is_cut = tile_.step_of(next) < c_.extents[next];
+      if (!along.empty() && tile_.step_of(next) > 1 && is_cut) {
         const bool has_time = goes_across || is_outside(next, along) || is_summed(along);
-        if (c_.extents[next] >= kTilesOfRows * tile_step(next)) return has_time ? next : -1;
+        if (c_.extents[next] >= kTilesOfRows * tile_.step_of(next)) return has_time ? next : -1;
       }
-      goes_across |= !along.empty() && tile_step(next) > 1 && is_summed(along);
+      goes_across |= !along.empty() && tile_.step_of(next) > 1 && is_summed(along);
       along.push_back(next);
       if (c_.extents[next] == 1) break;
       run *= c_.extents[next];
@@ -277,19 +277,13 @@ class Hints {
         if (loop->label == along && rows(length) <= kMostRows) inside = length;
       }
     const std::int64_t most = target_.l2_bytes / 32 / target_.line_bytes / rows(inside);
-    const std::int64_t tile =
-        std::max<std::int64_t>(2 * std::min(tile_step(along), length_[along]) / line_items(), 2);
+    const std::int64_t tile = std::max<std::int64_t>(
+        2 * std::min(tile_.step_of(along), length_[along]) / line_items(), 2);
     return std::clamp(most, std::min(tile, kLinesAhead), kLinesAhead);
   }
 
   std::int64_t line_items() const { return target_.line_bytes / size_of(c_.dtype); }
   bool is_packed(std::size_t k) const { return tile_.packed >> k & 1; }
-  std::int64_t tile_step(Label l) const {
-    return l == tile_.vec       ? tile_.vec_length
-           : l == tile_.unroll  ? tile_.unroll_length
-           : l == tile_.unroll2 ? tile_.unroll2_length
-                                : 1;
-  }
 
   // Larger than the caches, and loops come back to it hardly ever.
   bool streams_once(const Operand& operand) {
