@@ -11,7 +11,7 @@ namespace einjit {
 namespace {
 
 constexpr double kFetchedAgain = 3;
-constexpr double kPartAgain = 8;
+constexpr double kPartAgain = 8;  // the next part of a line that is read in parts
 constexpr double kPushedOut = 4;  // of lines a copy writes into a set that is too small for them
 constexpr double kTlbEntries = 80;
 constexpr double kPageMissCycles = 6;
