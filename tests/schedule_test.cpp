@@ -128,7 +128,7 @@ TEST(Plan, WholeTailsAreStreamed) {
 
 // Transposes from memory read and write several lines of a row before they go to other pages.
 TEST(Schedule, TransposesFromMemoryGoInBlocks) {
-  Target target = Target::generic(Isa::x86_64_v4);
+  const Target target = Target::generic(Isa::x86_64_v4);
   const Contraction c = transpose({8192, 8192}, "ij->ji");
   const Schedule chosen = choose_schedule(c, target).schedule;
   std::vector<std::pair<Label, std::int64_t>> loops;

@@ -221,8 +221,10 @@ class Analysis : Streams {
     return level == Level::l1 ? fetched * times_evicted(s) : fetched;
   }
 
-  // Of a line in runs as the box's, against one in a long run.
+  // Of a line in runs as the box's, against one in a long run. (Of those written past the caches
+  // others care: streamed_cost.)
   double run_cost(const Stream& s, const StreamBox& box) const {
+    if (is_streamed(s)) return 1;
     const double run_lines = std::min(box.run_lines, visited_run_lines(s));
     if (run_lines >= kRunLines) return 1;
     const double short_run = !is_asked_for(s) ? kShortRun
@@ -317,7 +319,6 @@ class Analysis : Streams {
   // along the rows.)
   double visited_run_lines(const Stream& s) const {
     if (s.is_dense || s.to < nest_.loops.size() || is_asked_by_blocks(s)) return kRunLines;
-    if (is_streamed(s)) return kRunLines;  // another cost
     const bool is_far = !s.is_output && line_cost(s) == 1;
     const bool is_left_alone = is_far && !is_asked_for(s);
     const std::size_t body = is_left_alone ? body_along(s) : s.to;
