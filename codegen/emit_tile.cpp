@@ -245,10 +245,26 @@ class TileEmitter {
         });
       return var.tail > 0 ? run_steps(var.tail, std::move(values)) : values;
     };
+    // The trips of a block in the order of the Gray code of their numbers, from the last down.
+    auto run_gray = [&](Values values) {
+      const Values first = box_.pointers;
+      values.push_back(builder().getInt64(static_cast<std::uint64_t>(var.merge - 1)));
+      values = frame_.emit_loop(Size{var.merge}, std::move(values), [&](Values in) {
+        llvm::Value* number = in.back();
+        in.pop_back();
+        box_.pointers = advanced_in_gray(first, reduced_[level], var.factor, number);
+        in = run_steps(var.factor, std::move(in));
+        in.push_back(builder().CreateSub(number, builder().getInt64(1)));
+        return in;
+      });
+      values.pop_back();
+      box_.pointers = advanced(first, reduced_[level], var.factor * var.merge);
+      return values;
+    };
     // Sums of `count` blocks, added up one after the other.
     auto run_blocks = [&](const Size& count, Values values) {
       return carry_through(count, reduced_[level], std::move(values), [&](const Values& total) {
-        return added(total, run_trips(Size{var.merge}, zeros()));
+        return added(total, var.is_gray ? run_gray(zeros()) : run_trips(Size{var.merge}, zeros()));
       });
     };
     if (var.merge == 0) {
@@ -311,6 +327,13 @@ class TileEmitter {
   Values advanced(Values pointers, int var, std::int64_t count) {
     for (std::size_t k = 0; k < unit_.in.size(); ++k)
       pointers[k + 1] = frame_.advance(pointers[k + 1], unit_.in[k].var_strides[var], count);
+    return pointers;
+  }
+
+  Values advanced_in_gray(Values pointers, int var, std::int64_t count, llvm::Value* number) {
+    llvm::Value* code = builder().CreateXor(number, builder().CreateLShr(number, 1));
+    for (std::size_t k = 0; k < unit_.in.size(); ++k)
+      pointers[k + 1] = frame_.advance(pointers[k + 1], unit_.in[k].var_strides[var], count, code);
     return pointers;
   }
 

@@ -97,6 +97,12 @@ llvm::Value* UnitFrame::advance(llvm::Value* pointer, const Size& size, std::int
   return builder_.CreateGEP(element_, pointer, times(size, factor));
 }
 
+llvm::Value* UnitFrame::advance(llvm::Value* pointer, const Size& size, std::int64_t factor,
+                                llvm::Value* count) {
+  if (size.is(0)) return pointer;
+  return builder_.CreateGEP(element_, pointer, builder_.CreateMul(count, times(size, factor)));
+}
+
 llvm::Value* UnitFrame::at_row(llvm::Value* pointer, const Size& stride, std::int64_t row) {
   if (row == 0 || stride.is_constant()) return advance(pointer, stride, row);
   const auto bytes = static_cast<std::int64_t>(element_->getPrimitiveSizeInBits() / 8);

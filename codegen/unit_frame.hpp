@@ -43,6 +43,10 @@ class UnitFrame {
   // every fourth row on, so that two multiples of a stride serve them all.
   llvm::Value* at_row(llvm::Value* pointer, const Size& stride, std::int64_t row);
 
+  // pointer + size * factor * count elements, of a number known when the unit runs.
+  llvm::Value* advance(llvm::Value* pointer, const Size& size, std::int64_t factor,
+                       llvm::Value* count);
+
   // for (trips times) carried = body(carried); a constant count of 0 or 1 makes no loop, a run-time
   // count is at least `least`. Returns the last carried values.
   using LoopBody = std::function<Values(const Values& carried)>;

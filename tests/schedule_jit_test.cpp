@@ -56,7 +56,8 @@ TEST(Schedules, SumsInBlocks) {
   const auto a = ramp<double>(517, 13);
   for (const char* schedule :
        {"tile i vec 16 merge 3", "tile i vec 8 merge 1", "tile i vec 16 merge 99",
-        "tile i reduce 4 chains 4 merge 5", "tile i reduce merge 517"})
+        "tile i reduce 4 chains 4 merge 5", "tile i reduce merge 517",
+        "tile i reduce gray merge 16", "tile i reduce 4 chains 2 gray merge 8"})
     for (Specialization how : {Specialization::always, Specialization::never}) {
       CompileOptions options;
       options.schedule = schedule;
@@ -102,6 +103,8 @@ TEST(Schedules, OneUnitSumsAnyLength) {
         Case{"ji->i", "tile i vec 16, j reduce merge 4"},
         Case{"ji->i", "loop j 16; tile i vec 16, j reduce"},
         Case{"ji->i", "tile i vec 16, j reduce 4 merge 2"},
+        Case{"ji->i", "tile i vec 16, j reduce gray merge 8"},
+        Case{"ij,kj->ik", "pack in1; loop i 2; tile k vec 16, i unroll 2, j reduce 2 gray merge 4"},
         Case{"ij,kj->ik", "pack in1; loop i 2; tile k vec 16, i unroll 2, j reduce 8"}})
     for (std::int64_t length :
          {2, 7, 8, 15, 16, 17, 31, 63, 64, 65, 127, 128, 129, 255, 256, 300}) {

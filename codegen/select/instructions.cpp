@@ -58,6 +58,8 @@ constexpr std::pair<Plain, const char*> kPlain[] = {
     {Plain::multiply_constant, "IMUL64rri32"},
     {Plain::subtract_constant, "SUB64ri32"},
     {Plain::and_constant, "AND64ri32"},
+    {Plain::exclusive_or, "XOR64rr"},
+    {Plain::shift_right, "SHR64ri"},
     {Plain::compare, "CMP64rr"},
     {Plain::compare_constant, "CMP64ri32"},
     {Plain::test, "TEST64rr"},

@@ -55,6 +55,8 @@ enum class Plain : std::uint8_t {
   multiply_constant,
   subtract_constant,
   and_constant,
+  exclusive_or,
+  shift_right,
   compare,
   compare_constant,
   test,

@@ -141,6 +141,12 @@ void Selector::select_integer(const llvm::BinaryOperator& operation) {
       if (is_short)
         return define(operation, emit(Plain::and_constant, first, fixed->getSExtValue()));
       break;
+    case llvm::Instruction::Xor:
+      return define(operation, emit(Plain::exclusive_or, first, of(operation.getOperand(1))));
+    case llvm::Instruction::LShr:
+      if (is_short)
+        return define(operation, emit(Plain::shift_right, first, fixed->getSExtValue()));
+      break;
     default:
       break;
   }

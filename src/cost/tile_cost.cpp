@@ -33,6 +33,7 @@ constexpr double kTailAgain = 0.8;      // of what tails of a copy read
 constexpr double kPackOverhead = 1500;  // scratch, its first touch, a plan to walk
 constexpr double kLoadTie = 0.1;        // of a load that hides behind FMAs: fewer are better
 constexpr double kMisled = 0.85;        // of a vector whose row a prefetcher has left
+constexpr double kMisledNear = 0.15;    // the same for rows that prefetchers follow now and then
 constexpr double kFarJump = 32768;      // bytes no load is followed across
 constexpr double kNearRow = 1280;  // bytes: rows end to end are followed, parts of rows half so far
 constexpr double kLoadsKept = 0.8;  // of the peak rate of loads, what a tile of FMAs sustains
@@ -104,6 +105,7 @@ void TileCost::set_sum(const RegisterTile& tile) {
   tile_.inner = tile.inner;
   tile_.steps = tile.steps;
   tile_.chains = tile.chains;
+  tile_.is_gray = tile.is_gray;
   innermost_ = innermost(p_, tile_);
   for (std::size_t k = 0; k < std::min(kMostPacked, p_.in.size()); ++k) {
     readings_[k][0] = reading(p_.in[k], false);
@@ -213,11 +215,12 @@ TileCost::Reading TileCost::reading(const Operand& a, bool is_packed) const {
 
 // Of the loads of rows, those that the prefetchers do harm to.
 double TileCost::misled_part(const Operand& a) const {
-  if (!misleads_prefetchers(p_, a, tile_.vec, innermost_)) return 0;
+  if (tile_.is_gray || !misleads_prefetchers(p_, a, tile_.vec, innermost_)) return 0;
   const auto apart = static_cast<double>(std::abs(a.access->strides[innermost_]) * p_.item);
   const double jump = apart * static_cast<double>(tile_.steps);
   const bool is_whole = tile_.vec_length * p_.item >= static_cast<std::int64_t>(apart);
-  return jump <= (is_whole ? kNearRow : kNearRow / 2) ? 0 : std::max(0.0, 1 - jump / kFarJump);
+  const bool is_near = jump <= (is_whole ? kNearRow : kNearRow / 2);
+  return is_near ? kMisledNear : std::max(kMisledNear, 1 - jump / kFarJump);
 }
 
 double TileCost::stores() const {

@@ -26,7 +26,8 @@ struct RegisterTile {
   Label inner = -1;
   std::int64_t steps = 1;
   int chains = 1;
-  unsigned packed = 0;  // bit k: input k is read from panels
+  bool is_gray = false;  // the sum's steps in the order of the Gray code, block by block
+  unsigned packed = 0;   // bit k: input k is read from panels
 
   // Positions of an output label that one tile takes.
   std::int64_t step_of(Label l) const {
@@ -41,8 +42,8 @@ class TileCost {
   // `may_pack`: the inputs it will be asked about, of the first kMostPacked.
   TileCost(const Problem& problem, const RegisterTile& tile, unsigned may_pack);
 
-  // Takes over the tile's inner label, its steps and chains; its vec and unrolled labels are those
-  // of before.
+  // Takes over the tile's inner label, its steps, their order and chains; its vec and unrolled
+  // labels are those of before.
   void set_sum(const RegisterTile& tile);
 
   // For the whole contraction, the packing of the inputs in the bit set `packed` included.
@@ -98,8 +99,7 @@ class TileCost {
 bool is_window(const Access& access, Label unroll, Label inner);
 
 // Whether a sum goes across rows of the operand that lie in L2 so far apart that the processor's
-// prefetchers take each load of a loop for a stream of its own, to the rows' harm. Unrolled steps
-// are many loads, each of which jumps too far.
+// prefetchers take each load of a loop for a stream of its own, to the rows' harm.
 bool misleads_prefetchers(const Problem& problem, const Operand& operand, Label vec, Label inner);
 
 // Whether a tile copies a line or less of rows of an input into a line or less of rows of the

@@ -245,6 +245,7 @@ class Builder {
     made.chains = variable.var.chains;
     if (blocks > 0 || (any_length && merge > 0)) {
       made.merge = variable.var.merge;
+      made.is_gray = variable.var.is_gray;
       made.superblocks = sized_or_none(merge > 1 ? blocks / merge : 0);
       made.blocks = sized_or_none(merge > 1 ? blocks % merge : blocks);
     }

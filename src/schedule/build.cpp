@@ -1,6 +1,7 @@
 #include "schedule/build.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <ranges>
 
@@ -19,6 +20,7 @@ constexpr std::int64_t kSumBlock = 16;     // rows summed at once when each lies
 constexpr std::int64_t kMostRows = 64;     // of a block that is summed before the next
 constexpr double kMostReuse = 32;          // of what memory brings: beyond, arithmetic takes longer
 constexpr int kMerge = 32;                 // additions to an accumulator
+constexpr int kLeastGray = 8;              // steps that are worth an order of their own
 constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
 constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole pages of memory
 constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewer to write
@@ -196,7 +198,7 @@ class ScheduleBuilder::Builder {
 
   // A sum over rows far apart touches a page a row: a few rows at a time, all along the vec label.
   void add_sum_blocks() {
-    if (tile_.vec < 0 || c_.is_reduced(tile_.vec)) return;
+    if (tile_.is_gray || tile_.vec < 0 || c_.is_reduced(tile_.vec)) return;
     for (const Operand& a : p_.in) {
       const bool is_read_once = a.elements * 4 > p_.points;
       if (!is_read_once || a.access->strides[tile_.vec] != 1) continue;
@@ -284,8 +286,15 @@ class ScheduleBuilder::Builder {
 
   std::int64_t line_items() const { return target_.line_bytes / size_of(c_.dtype); }
 
-  // Long sums of few accumulators are added up in blocks.
+  // Long sums of few accumulators are added up in blocks, and those whose steps are not in turn: a
+  // power of two that leaves few.
   int merge_of(const TileVar& var) const {
+    if (var.is_gray) {
+      int merge = kMerge;
+      while (merge > kLeastGray && length_[var.label] % merge * kLeastGray > length_[var.label])
+        merge /= 2;
+      return merge;
+    }
     const bool is_plain_sum = c_.in.size() == 1 || var.role == Role::vec;
     const std::int64_t each = var.role == Role::vec ? 1 : var.factor / var.chains;  // of a trip
     const std::int64_t trips = std::max<std::int64_t>(kMerge / each, 1);
@@ -310,6 +319,7 @@ class ScheduleBuilder::Builder {
     if (!schedule_->tile.empty() && schedule_->tile.back().role == Role::reduce) {
       schedule_->tile.back().factor = tile_.steps;
       schedule_->tile.back().chains = tile_.chains;
+      schedule_->tile.back().is_gray = tile_.is_gray;
       if (tile_.vec < 0 || !c_.is_reduced(tile_.vec))
         schedule_->tile.back().merge = merge_of(schedule_->tile.back());
     }

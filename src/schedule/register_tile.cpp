@@ -18,7 +18,6 @@ constexpr double kLeastReuse = 4;       // of a packed element
 constexpr std::int64_t kOtherRows = 4;  // in a set of L1, beside those that are unrolled
 constexpr std::size_t kMostTiles = 40;
 constexpr int kMostWidths = 8;               // vectors, beside unrolled labels
-constexpr std::int64_t kRowsUnrolled = 16;   // of a sum across rows
 constexpr std::int64_t kMostUnrolled = 128;  // multiply-adds in the body of a loop of many steps
 
 // Pieces of at most `most`, as equal as they can be.
@@ -105,8 +104,7 @@ class Enumerator {
     if (c_.is_dynamic(tile.inner >= 0 || p_.reduced.empty() ? tile.inner : p_.reduced.back()))
       return false;
     const std::int64_t sums = p_.vectors_in(tile.vec_length) * tile.unroll_length;
-    return sums * tile.steps <=
-           (tile.steps == kRowsUnrolled && misleads(tile) ? 2 : 1) * kMostUnrolled;
+    return sums * tile.steps <= kMostUnrolled;
   }
 
   bool misleads(const RegisterTile& tile) const {
@@ -182,8 +180,10 @@ class Enumerator {
         consider(tile);
       }
     tile.chains = 1;
-    tile.steps = kRowsUnrolled;
-    if (length >= 2 * kRowsUnrolled && misleads(tile)) consider(tile);
+    tile.steps = 1;
+    tile.is_gray = true;
+    if (length >= kShortSum && misleads(tile)) consider(tile);
+    tile.is_gray = false;
     // Blocks to transpose along the sum.
     const bool has_blocks = std::ranges::any_of(c_.in, [&](const Access& a) {
       return tile.vec >= 0 && a.strides[tile.vec] != 0 &&

@@ -196,6 +196,10 @@ class ScheduleParser {
         if (*chains > 64) return fail("at most 64 chains");
         var.chains = static_cast<int>(*chains);
       }
+      if (next_is("gray")) {
+        take();
+        var.is_gray = true;
+      }
       if (next_is("merge")) {
         take();
         Result<std::int64_t> merge = parse_number();
@@ -243,6 +247,7 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
                         kRoleNames[static_cast<int>(var.role)]);
     if (var.role != Role::reduce || var.factor > 1) text += fmt::format(" {}", var.factor);
     if (var.chains > 1) text += fmt::format(" chains {}", var.chains);
+    if (var.is_gray) text += " gray";
     if (var.merge > 0) text += fmt::format(" merge {}", var.merge);
   }
   return text + "\n";

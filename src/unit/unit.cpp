@@ -46,7 +46,7 @@ void add(KeyText& text, const UnitVar& var) {
   add(text, var.superblocks);
   text.add(" x ", var.merge, " + ");
   add(text, var.blocks);
-  text.add(" blocks of ", var.merge);
+  text.add(var.is_gray ? " gray blocks of " : " blocks of ", var.merge);
 }
 
 void add(KeyText& text, const UnitLoop& loop) {

@@ -56,6 +56,7 @@ struct UnitVar {
   int tail_slot = -1;
   int chains = 1;
   int merge = 0;
+  bool is_gray = false;  // the trips of a block in the order of the Gray code
   Size blocks, superblocks;
   bool operator==(const UnitVar&) const = default;
 };
