@@ -10,6 +10,7 @@ namespace einjit {
 namespace {
 
 constexpr std::size_t kManySums = 12;
+constexpr std::size_t kHalvesTogether = 4;
 
 // Emits one tile with its in-register lengths fixed.
 class TileEmitter {
@@ -18,8 +19,8 @@ class TileEmitter {
               std::vector<std::int64_t> lengths)
       : frame_(frame),
         unit_(unit),
-        lanes_(target.lanes(unit.dtype)),
         vec_(find_vec(unit)),
+        lanes_(target.lanes(unit.dtype) / (is_halved() ? 2 : 1)),
         box_(frame, unit, vec_, lanes_),
         output_(frame, unit, box_, vec_, lanes_) {
     box_.lengths = std::move(lengths);
@@ -54,6 +55,10 @@ class TileEmitter {
   }
   bool vec_is_reduced() const {
     return vec_ >= 0 && unit_.vars[static_cast<std::size_t>(vec_)].is_reduced;
+  }
+
+  bool is_halved() const {
+    return vec_ >= 0 && unit_.vars[static_cast<std::size_t>(vec_)].is_halved;
   }
 
   // The tile's lines of the output are on their way while it sums.
@@ -167,6 +172,9 @@ class TileEmitter {
         pieces[p].width = pieces_[p].width;
         pieces[p].active_slot = count_slot;
         pieces[p].before = static_cast<int>(pieces[p].offset);
+      }
+      for (std::size_t p = 0; p < pieces.size(); ++p) {
+        if (is_halved() && p % kHalvesTogether == 0) load_together(pieces, p);
         for (std::size_t u = 0; u < points_.size(); ++u) {
           llvm::Value*& sum = sum_at(sums, 0, u, p);
           sum = multiply_add({pieces[p], points_[u]}, sum);
@@ -186,6 +194,13 @@ class TileEmitter {
           sum = multiply_add(point, sum);
         }
     }
+  }
+
+  // Two lines of each input but the last at once: taken in turn, halves of lines come slower.
+  void load_together(const std::vector<Piece>& pieces, std::size_t first) {
+    for (std::size_t k = 0; k + 1 < unit_.in.size(); ++k)
+      for (std::size_t p = first; p < std::min(first + kHalvesTogether, pieces.size()); ++p)
+        for (const auto& at : points_) box_.load_value(static_cast<int>(k), {pieces[p], at});
   }
 
   // Loads what does not move in the remaining reduced variables, before their loops.
@@ -232,8 +247,29 @@ class TileEmitter {
         return in;
       });
     };
+    // All inputs by one index: the pointers do not move.
+    auto run_indexed = [&](const Size& trips, Values values) {
+      const Values first = box_.pointers;
+      values.push_back(builder().getInt64(0));
+      values = frame_.emit_loop(
+          trips, std::move(values),
+          [&](Values in) {
+            llvm::Value* index = in.back();
+            in.pop_back();
+            box_.pointers = advanced(first, reduced_[level], 1, index);
+            in = run_steps(var.factor, std::move(in));
+            in.push_back(builder().CreateSub(
+                index, builder().getInt64(static_cast<std::uint64_t>(-var.factor))));
+            return in;
+          },
+          UnitFrame::Least::zero);
+      box_.pointers = advanced(first, reduced_[level], 1, values.back());
+      values.pop_back();
+      return values;
+    };
     auto run_trips = [&](const Size& trips, Values values) {
-      return run_loop(trips, var.factor, std::move(values));
+      return var.is_halved ? run_indexed(trips, std::move(values))
+                           : run_loop(trips, var.factor, std::move(values));
     };
     auto run_rest = [&](Values values) {
       values = run_trips(var.trips, std::move(values));
@@ -252,7 +288,8 @@ class TileEmitter {
       values = frame_.emit_loop(Size{var.merge}, std::move(values), [&](Values in) {
         llvm::Value* number = in.back();
         in.pop_back();
-        box_.pointers = advanced_in_gray(first, reduced_[level], var.factor, number);
+        llvm::Value* code = builder().CreateXor(number, builder().CreateLShr(number, 1));
+        box_.pointers = advanced(first, reduced_[level], var.factor, code);
         in = run_steps(var.factor, std::move(in));
         in.push_back(builder().CreateSub(number, builder().getInt64(1)));
         return in;
@@ -330,10 +367,11 @@ class TileEmitter {
     return pointers;
   }
 
-  Values advanced_in_gray(Values pointers, int var, std::int64_t count, llvm::Value* number) {
-    llvm::Value* code = builder().CreateXor(number, builder().CreateLShr(number, 1));
+  // By a number of such counts that is known when the unit runs.
+  Values advanced(Values pointers, int var, std::int64_t count, llvm::Value* number) {
     for (std::size_t k = 0; k < unit_.in.size(); ++k)
-      pointers[k + 1] = frame_.advance(pointers[k + 1], unit_.in[k].var_strides[var], count, code);
+      pointers[k + 1] =
+          frame_.advance(pointers[k + 1], unit_.in[k].var_strides[var], count, number);
     return pointers;
   }
 
@@ -428,8 +466,8 @@ class TileEmitter {
 
   UnitFrame& frame_;
   const Unit& unit_;
-  int lanes_;
   int vec_;  // the vec variable, or -1
+  int lanes_;
   Box box_;
   Output output_;
   std::vector<std::vector<std::int64_t>> points_;

@@ -100,7 +100,9 @@ llvm::Value* UnitFrame::advance(llvm::Value* pointer, const Size& size, std::int
 llvm::Value* UnitFrame::advance(llvm::Value* pointer, const Size& size, std::int64_t factor,
                                 llvm::Value* count) {
   if (size.is(0)) return pointer;
-  return builder_.CreateGEP(element_, pointer, builder_.CreateMul(count, times(size, factor)));
+  const bool is_one = size.is_constant() && size.value * factor == 1;
+  return builder_.CreateGEP(element_, pointer,
+                            is_one ? count : builder_.CreateMul(count, times(size, factor)));
 }
 
 llvm::Value* UnitFrame::at_row(llvm::Value* pointer, const Size& stride, std::int64_t row) {

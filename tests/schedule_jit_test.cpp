@@ -57,7 +57,8 @@ TEST(Schedules, SumsInBlocks) {
   for (const char* schedule :
        {"tile i vec 16 merge 3", "tile i vec 8 merge 1", "tile i vec 16 merge 99",
         "tile i reduce 4 chains 4 merge 5", "tile i reduce merge 517",
-        "tile i reduce gray merge 16", "tile i reduce 4 chains 2 gray merge 8"})
+        "tile i vec 16 halved merge 4", "tile i vec 20 halved", "tile i reduce gray merge 16",
+        "tile i reduce 4 chains 2 gray merge 8"})
     for (Specialization how : {Specialization::always, Specialization::never}) {
       CompileOptions options;
       options.schedule = schedule;
@@ -104,6 +105,8 @@ TEST(Schedules, OneUnitSumsAnyLength) {
         Case{"ji->i", "loop j 16; tile i vec 16, j reduce"},
         Case{"ji->i", "tile i vec 16, j reduce 4 merge 2"},
         Case{"ji->i", "tile i vec 16, j reduce gray merge 8"},
+        Case{"ij->i", "loop i 1; tile j vec 32 halved merge 2"},
+        Case{"ij,kj->ik", "loop i 2; loop k 1; tile j vec 16 halved, i unroll 2"},
         Case{"ij,kj->ik", "pack in1; loop i 2; tile k vec 16, i unroll 2, j reduce 2 gray merge 4"},
         Case{"ij,kj->ik", "pack in1; loop i 2; tile k vec 16, i unroll 2, j reduce 8"}})
     for (std::int64_t length :

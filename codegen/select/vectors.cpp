@@ -24,7 +24,8 @@ Selector::Kind Selector::kind_of(const llvm::Type* type) {
   return kind;
 }
 
-// A load, or a broadcast of one, is folded into its only user if nothing is written between.
+// A load, or a broadcast of one, is folded into its only user if nothing is written between; of two
+// that a product has, the second.
 bool Selector::may_be_folded(const llvm::Instruction& value) const {
   if (!value.hasOneUse()) return false;
   const auto* user = llvm::cast<llvm::Instruction>(*value.user_begin());
@@ -33,7 +34,10 @@ bool Selector::may_be_folded(const llvm::Instruction& value) const {
     return true;
   if (llvm::isa<llvm::InsertElementInst>(user)) return !value.getType()->isVectorTy();
   const auto* call = llvm::dyn_cast<llvm::IntrinsicInst>(user);
-  return call && call->getIntrinsicID() == llvm::Intrinsic::fma && call->getArgOperand(2) != &value;
+  if (!call || call->getIntrinsicID() != llvm::Intrinsic::fma) return false;
+  const llvm::Value* second = call->getArgOperand(1);
+  return second == &value || (call->getArgOperand(0) == &value &&
+                              !(llvm::isa<llvm::LoadInst>(second) && second->hasOneUse()));
 }
 
 // Where the value lies, if it waits to be read from there.

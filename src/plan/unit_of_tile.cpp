@@ -209,6 +209,7 @@ class Builder {
   UnitVar unit_var(const Variable& variable) {
     UnitVar made;
     made.role = variable.var.role;
+    made.is_halved = variable.var.is_halved;
     made.is_reduced = variable.is_reduced;
     made.length = variable.length;
     // One unit for every length of a last vector; tiles narrower than a vector are of few lengths.

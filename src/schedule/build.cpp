@@ -21,6 +21,7 @@ constexpr std::int64_t kMostRows = 64;     // of a block that is summed before t
 constexpr double kMostReuse = 32;          // of what memory brings: beyond, arithmetic takes longer
 constexpr int kMerge = 32;                 // additions to an accumulator
 constexpr int kLeastGray = 8;              // steps that are worth an order of their own
+constexpr std::int64_t kHalves = 4;        // half vectors of a sum of products
 constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
 constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole pages of memory
 constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewer to write
@@ -302,6 +303,15 @@ class ScheduleBuilder::Builder {
                                                                         : 0;
   }
 
+  // Two arrays in turn come from L2 faster by half vectors, where registers are whole lines.
+  bool is_dot_from_l2() const {
+    return target_.vector_bytes == target_.line_bytes && p_.kept.empty() && c_.in.size() == 2 &&
+           p_.bytes > 1.5 * static_cast<double>(target_.l1_bytes) &&
+           p_.bytes <= static_cast<double>(target_.l2_bytes) / 4 &&
+           std::ranges::all_of(p_.in,
+                               [&](const Operand& a) { return a.access->strides[tile_.vec] == 1; });
+  }
+
   void add_tile() {
     schedule_->tile.clear();
     auto add = [&](Label l, std::int64_t length) {
@@ -315,7 +325,13 @@ class ScheduleBuilder::Builder {
         schedule_->tile.push_back({l, Role::reduce});
     if (tile_.inner >= 0) schedule_->tile.push_back({tile_.inner, Role::reduce});
     for (TileVar& var : schedule_->tile)
-      if (var.role == Role::vec && c_.is_reduced(var.label)) var.merge = merge_of(var);
+      if (var.role == Role::vec && c_.is_reduced(var.label)) {
+        if (is_dot_from_l2()) {
+          var.is_halved = true;
+          var.factor = kHalves * p_.lanes / 2;
+        }
+        var.merge = merge_of(var);
+      }
     if (!schedule_->tile.empty() && schedule_->tile.back().role == Role::reduce) {
       schedule_->tile.back().factor = tile_.steps;
       schedule_->tile.back().chains = tile_.chains;

@@ -61,6 +61,8 @@ class Checker {
         return fail("'chains' is for the last variable of the tile, if it is 'reduce'");
       if (var.merge > 0 && (&var != &innermost_sum() || !c_.is_reduced(var.label)))
         return fail("'merge' is for the innermost summed variable of the tile");
+      if (var.is_halved && (var.role != Role::vec || !c_.is_reduced(var.label)))
+        return fail("'halved' is for a 'vec' label that is summed");
       if (var.is_gray &&
           (var.role != Role::reduce || !std::has_single_bit(static_cast<unsigned>(var.merge))))
         return fail("'gray' is for 'reduce', and 'merge' a power of two");

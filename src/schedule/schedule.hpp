@@ -16,8 +16,9 @@
 // accumulators. `merge 32` sums blocks of 32 steps, and blocks of 32 blocks, each on its own, so
 // that rounding errors of long sums do not add up. `gray` takes the steps of such a block in the
 // order of the Gray code (0 1 3 2 6 ...): no load then goes along by one stride, which prefetchers
-// would follow to the harm of rows that lie in L2. A label the tile does not name must have been
-// narrowed to 1.
+// would follow to the harm of rows that lie in L2. `halved` sums a vec label in vectors of half a
+// register's width, two lines of an input after the other. A label the tile does not name must have
+// been narrowed to 1.
 //
 // `pack in1*in2` copies the product of two inputs: tiles then see one operand in place of both.
 //
@@ -79,6 +80,7 @@ struct TileVar {
   std::int64_t factor = 1;  // vec, unroll: the most elements; reduce: steps unrolled
   int chains = 1;           // reduce: separate sets of accumulators
   int merge = 0;            // summed: loop trips between additions to a second set; 0: none
+  bool is_halved = false;   // vec, summed: vectors of half a register's width
   bool is_gray = false;     // reduce: the trips of a merge in the order of the Gray code
   bool operator==(const TileVar&) const = default;
 };

@@ -196,6 +196,10 @@ class ScheduleParser {
         if (*chains > 64) return fail("at most 64 chains");
         var.chains = static_cast<int>(*chains);
       }
+      if (next_is("halved")) {
+        take();
+        var.is_halved = true;
+      }
       if (next_is("gray")) {
         take();
         var.is_gray = true;
@@ -247,6 +251,7 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
                         kRoleNames[static_cast<int>(var.role)]);
     if (var.role != Role::reduce || var.factor > 1) text += fmt::format(" {}", var.factor);
     if (var.chains > 1) text += fmt::format(" chains {}", var.chains);
+    if (var.is_halved) text += " halved";
     if (var.is_gray) text += " gray";
     if (var.merge > 0) text += fmt::format(" merge {}", var.merge);
   }

@@ -30,7 +30,10 @@ void add(KeyText& text, const UnitRef& ref) {
 }
 
 void add(KeyText& text, const UnitVar& var) {
-  text.add("; ", var.role == Role::vec ? "vec" : var.role == Role::unroll ? "unroll" : "reduce");
+  text.add("; ", var.is_halved ? "halved " : "",
+           var.role == Role::vec      ? "vec"
+           : var.role == Role::unroll ? "unroll"
+                                      : "reduce");
   if (var.is_reduced) {
     text.add(" sum ");
     add(text, var.trips);

@@ -50,6 +50,8 @@ struct UnitVar {
   bool is_reduced = false;
   std::int64_t length = 1;
   int active_slot = -1;
+  bool is_halved =
+      false;  // in vectors of half a register's width, some of an input after the other
   std::int64_t factor = 1;
   Size trips;
   std::int64_t tail = 0;
