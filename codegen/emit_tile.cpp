@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "output.hpp"
+#include "sum_loops.hpp"
 
 namespace einjit {
 namespace {
@@ -39,7 +40,10 @@ class TileEmitter {
     if (reduced_.empty()) {
       sums = products();
     } else {
-      sums = emit_reduction(0, zeros());
+      SumLoops::Body body{
+          [this](std::int64_t count, int slot, Values& all) { emit_steps(count, slot, all); },
+          [this](std::size_t level) { preload(level); }, [this] { return zeros(); }};
+      sums = SumLoops(frame_, unit_, box_, reduced_, std::move(body)).emit(0, zeros());
     }
     store(std::move(sums));
     box_.pop_scope();
@@ -214,165 +218,11 @@ class TileEmitter {
           }
   }
 
-  Values emit_reduction(std::size_t level, Values sums) {
-    const UnitVar& var = unit_.vars[reduced_[level]];
-    const bool innermost = level + 1 == reduced_.size();
-    preload(level);
-    const Values pointers_before = box_.pointers;
-    // Runs `count` steps from the current pointers, or as many as a slot says.
-    auto run_steps = [&](std::int64_t count, Values values, int count_slot = -1) {
-      // Only the innermost steps are at hand together, for blocks to be transposed.
-      box_.lengths[reduced_[level]] = innermost ? count : 1;
-      if (innermost) {
-        box_.push_scope();
-        emit_steps(count, count_slot, values);
-        box_.pop_scope();
-      } else {
-        const Values first = box_.pointers;
-        for (std::int64_t step = 0; step < count; ++step) {
-          box_.pointers = advanced(first, reduced_[level], step);
-          box_.push_scope();
-          values = emit_reduction(level + 1, std::move(values));
-          box_.pop_scope();
-        }
-        box_.pointers = first;
-      }
-      return values;
-    };
-    auto run_loop = [&](const Size& trips, std::int64_t steps, Values values) {
-      return carry_through(trips, reduced_[level], std::move(values), [&](Values in) {
-        const Values at = box_.pointers;
-        in = run_steps(steps, std::move(in));
-        box_.pointers = advanced(at, reduced_[level], steps);
-        return in;
-      });
-    };
-    // All inputs by one index: the pointers do not move.
-    auto run_indexed = [&](const Size& trips, Values values) {
-      const Values first = box_.pointers;
-      values.push_back(builder().getInt64(0));
-      values = frame_.emit_loop(
-          trips, std::move(values),
-          [&](Values in) {
-            llvm::Value* index = in.back();
-            in.pop_back();
-            box_.pointers = advanced(first, reduced_[level], 1, index);
-            in = run_steps(var.factor, std::move(in));
-            in.push_back(builder().CreateSub(
-                index, builder().getInt64(static_cast<std::uint64_t>(-var.factor))));
-            return in;
-          },
-          UnitFrame::Least::zero);
-      box_.pointers = advanced(first, reduced_[level], 1, values.back());
-      values.pop_back();
-      return values;
-    };
-    auto run_trips = [&](const Size& trips, Values values) {
-      return var.is_halved ? run_indexed(trips, std::move(values))
-                           : run_loop(trips, var.factor, std::move(values));
-    };
-    auto run_rest = [&](Values values) {
-      values = run_trips(var.trips, std::move(values));
-      if (var.tail_slot >= 0 && reduced_[level] != vec_)
-        return run_loop(Size{0, var.tail_slot}, 1, std::move(values));
-      if (var.tail_slot >= 0)
-        return frame_.emit_unless_zero(var.tail_slot, std::move(values), [&](const Values& in) {
-          return run_steps(var.factor, in, var.tail_slot);
-        });
-      return var.tail > 0 ? run_steps(var.tail, std::move(values)) : values;
-    };
-    // The trips of a block in the order of the Gray code of their numbers, from the last down.
-    auto run_gray = [&](Values values) {
-      const Values first = box_.pointers;
-      values.push_back(builder().getInt64(static_cast<std::uint64_t>(var.merge - 1)));
-      values = frame_.emit_loop(Size{var.merge}, std::move(values), [&](Values in) {
-        llvm::Value* number = in.back();
-        in.pop_back();
-        llvm::Value* code = builder().CreateXor(number, builder().CreateLShr(number, 1));
-        box_.pointers = advanced(first, reduced_[level], var.factor, code);
-        in = run_steps(var.factor, std::move(in));
-        in.push_back(builder().CreateSub(number, builder().getInt64(1)));
-        return in;
-      });
-      values.pop_back();
-      box_.pointers = advanced(first, reduced_[level], var.factor * var.merge);
-      return values;
-    };
-    // Sums of `count` blocks, added up one after the other.
-    auto run_blocks = [&](const Size& count, Values values) {
-      return carry_through(count, reduced_[level], std::move(values), [&](const Values& total) {
-        return added(total, var.is_gray ? run_gray(zeros()) : run_trips(Size{var.merge}, zeros()));
-      });
-    };
-    if (var.merge == 0) {
-      sums = run_rest(std::move(sums));
-    } else {
-      sums = carry_through(
-          var.superblocks, reduced_[level], std::move(sums),
-          [&](const Values& in) { return added(in, run_blocks(Size{var.merge}, zeros())); });
-      if (!var.blocks.is(0)) sums = added(sums, run_blocks(var.blocks, zeros()));
-      if (!var.trips.is(0) || var.tail > 0 || var.tail_slot >= 0)
-        sums = added(sums, run_rest(zeros()));
-    }
-    box_.pointers = pointers_before;
-    return sums;
-  }
-
-  // A loop that carries the pointers that move in a reduced variable, then the values.
-  template <class Body>
-  Values carry_through(const Size& trips, int variable, Values values, const Body& body) {
-    std::vector<std::size_t> moving;
-    Values carried;
-    for (std::size_t o = 1; o < box_.pointers.size(); ++o)
-      if (!unit_.in[o - 1].var_strides[variable].is(0)) {
-        moving.push_back(o);
-        carried.push_back(box_.pointers[o]);
-      }
-    const auto pointers = static_cast<long>(moving.size());
-    const UnitVar& var = unit_.vars[static_cast<std::size_t>(variable)];
-    const bool any_length = var.tail_slot >= 0 || var.merge > 0;
-    const auto least = any_length ? UnitFrame::Least::zero : UnitFrame::Least::one;
-    carried.insert(carried.end(), values.begin(), values.end());
-    carried = frame_.emit_loop(
-        trips, std::move(carried),
-        [&](const Values& in) {
-          for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = in[m];
-          const Values next = body(Values(in.begin() + pointers, in.end()));
-          Values out;
-          for (std::size_t o : moving) out.push_back(box_.pointers[o]);
-          out.insert(out.end(), next.begin(), next.end());
-          return out;
-        },
-        least);
-    for (std::size_t m = 0; m < moving.size(); ++m) box_.pointers[moving[m]] = carried[m];
-    return {carried.begin() + pointers, carried.end()};
-  }
-
   Values zeros() const {
     Values sums;
     for (std::size_t s = 0; s < sum_count(); ++s)
       sums.push_back(llvm::Constant::getNullValue(box_.type_of(pieces_[s % pieces_.size()])));
     return sums;
-  }
-
-  Values added(const Values& a, const Values& b) {
-    Values sums;
-    for (std::size_t s = 0; s < a.size(); ++s) sums.push_back(builder().CreateFAdd(a[s], b[s]));
-    return sums;
-  }
-
-  Values advanced(Values pointers, int var, std::int64_t count) {
-    for (std::size_t k = 0; k < unit_.in.size(); ++k)
-      pointers[k + 1] = frame_.advance(pointers[k + 1], unit_.in[k].var_strides[var], count);
-    return pointers;
-  }
-
-  // By a number of such counts that is known when the unit runs.
-  Values advanced(Values pointers, int var, std::int64_t count, llvm::Value* number) {
-    for (std::size_t k = 0; k < unit_.in.size(); ++k)
-      pointers[k + 1] =
-          frame_.advance(pointers[k + 1], unit_.in[k].var_strides[var], count, number);
-    return pointers;
   }
 
   // Adds up chains and the lanes of a reduced vec variable: what is left are the output's values.
