@@ -3,6 +3,7 @@
 #include <llvm/IR/Intrinsics.h>
 
 #include <algorithm>
+#include <span>
 
 #include "output.hpp"
 #include "sum_loops.hpp"
@@ -27,6 +28,7 @@ class TileEmitter {
     box_.lengths = std::move(lengths);
     collect_points();
     collect_reduced();
+    collect_terms();
     collect_pieces();
   }
 
@@ -42,8 +44,13 @@ class TileEmitter {
     } else {
       SumLoops::Body body{
           [this](std::int64_t count, int slot, Values& all) { emit_steps(count, slot, all); },
-          [this](std::size_t level) { preload(level); }, [this] { return zeros(); }};
+          [this](std::size_t level) { preload(level); }, [this] { return zeros(); },
+          [this](std::size_t level) { return has_factor(level); },
+          [this](std::size_t level, const Values& inner, const Values& all) {
+            return add_scaled(level, inner, all);
+          }};
       sums = SumLoops(frame_, unit_, box_, reduced_, std::move(body)).emit(0, zeros());
+      if (has_factor(0)) sums = add_scaled(0, sums, {});
     }
     store(std::move(sums));
     box_.pop_scope();
@@ -110,6 +117,15 @@ class TileEmitter {
     }
   }
 
+  // Which inputs every term has, and which multiply sums.
+  void collect_terms() {
+    for (std::size_t k = 0; k < unit_.in.size(); ++k)
+      if (!is_factored_out(k)) terms_.push_back(static_cast<int>(k));
+  }
+  bool is_factored_out(std::size_t k) const {
+    return unit_.in[k].is_factored_out && depth_[k] < reduced_.size();
+  }
+
   // What a sum's vectors look like; for a reduced vec variable they are its accumulators.
   void collect_pieces() {
     if (vec_ < 0) {
@@ -134,11 +150,14 @@ class TileEmitter {
     return sums[(chain * points_.size() + point) * pieces_.size() + piece];
   }
 
-  // The product of all inputs but the last `left_out` at a point.
+  // The product of all terms' inputs but the last `left_out` at a point.
   llvm::Value* product(const Point& point, std::size_t left_out) {
+    return product_of(std::span(terms_).first(terms_.size() - left_out), point);
+  }
+  llvm::Value* product_of(std::span<const int> inputs, const Point& point) {
     llvm::Value* value = nullptr;
-    for (std::size_t k = 0; k + left_out < unit_.in.size(); ++k) {
-      llvm::Value* next = box_.load_value(static_cast<int>(k), point);
+    for (int k : inputs) {
+      llvm::Value* next = box_.load_value(k, point);
       value = value ? builder().CreateFMul(value, next) : next;
     }
     return value ? value : llvm::Constant::getNullValue(box_.type_of(point.piece));
@@ -153,11 +172,11 @@ class TileEmitter {
 
   llvm::Value* multiply_add(const Point& point, llvm::Value* sum) {
     llvm::Value* next = sum;
-    if (unit_.in.size() == 1) {
+    if (terms_.size() == 1) {
       next = builder().CreateFAdd(sum, product(point, 0));
-    } else if (unit_.in.size() > 1) {
+    } else if (terms_.size() > 1) {
       llvm::Value* factor = product(point, 1);
-      llvm::Value* last = box_.load_value(static_cast<int>(unit_.in.size()) - 1, point);
+      llvm::Value* last = box_.load_value(terms_.back(), point);
       next = builder().CreateIntrinsic(llvm::Intrinsic::fma, {sum->getType()}, {factor, last, sum});
     }
     // Lanes beyond the end must not be touched: 0 * inf is NaN.
@@ -202,20 +221,44 @@ class TileEmitter {
 
   // Two lines of each input but the last at once: taken in turn, halves of lines come slower.
   void load_together(const std::vector<Piece>& pieces, std::size_t first) {
-    for (std::size_t k = 0; k + 1 < unit_.in.size(); ++k)
+    for (std::size_t k = 0; k + 1 < terms_.size(); ++k)
       for (std::size_t p = first; p < std::min(first + kHalvesTogether, pieces.size()); ++p)
-        for (const auto& at : points_) box_.load_value(static_cast<int>(k), {pieces[p], at});
+        for (const auto& at : points_) box_.load_value(terms_[k], {pieces[p], at});
   }
 
   // Loads what does not move in the remaining reduced variables, before their loops.
   void preload(std::size_t level) {
     for (std::size_t k = 0; k < unit_.in.size(); ++k)
-      if (depth_[k] == level && level < reduced_.size())
+      if (depth_[k] == level && level < reduced_.size() && !is_factored_out(k))
         for (const auto& at : points_)
           for (const Piece& piece : pieces_) {
             if (vec_is_reduced() && !unit_.in[k].var_strides[vec_].is(0)) continue;
             box_.load_value(static_cast<int>(k), {piece, at});
           }
+  }
+
+  // Whether an input is factored out of the sum over the variables from this level on.
+  bool has_factor(std::size_t level) const {
+    for (std::size_t k = 0; k < unit_.in.size(); ++k)
+      if (is_factored_out(k) && depth_[k] == level) return true;
+    return false;
+  }
+
+  // `inner` times the inputs factored out at this level, added to `sums` if there are any.
+  Values add_scaled(std::size_t level, const Values& inner, const Values& sums) {
+    std::vector<int> factors;
+    for (std::size_t k = 0; k < unit_.in.size(); ++k)
+      if (is_factored_out(k) && depth_[k] == level) factors.push_back(static_cast<int>(k));
+    Values scaled;
+    for (std::size_t s = 0; s < inner.size(); ++s) {
+      const std::size_t point = s / pieces_.size() % points_.size();
+      llvm::Value* factor = product_of(factors, {pieces_[s % pieces_.size()], points_[point]});
+      scaled.push_back(sums.empty()
+                           ? builder().CreateFMul(inner[s], factor)
+                           : builder().CreateIntrinsic(llvm::Intrinsic::fma, {factor->getType()},
+                                                       {inner[s], factor, sums[s]}));
+    }
+    return scaled;
   }
 
   Values zeros() const {
@@ -323,6 +366,7 @@ class TileEmitter {
   std::vector<std::vector<std::int64_t>> points_;
   std::vector<Piece> pieces_;
   std::vector<int> reduced_;
+  std::vector<int> terms_;          // inputs that are not factored out
   std::vector<std::size_t> depth_;  // per input: the reduced variables it moves in, up to the last
   int chains_ = 1;
 };

@@ -58,7 +58,10 @@ Values SumLoops::steps(std::size_t level, std::int64_t count, Values sums, int c
   for (std::int64_t step = 0; step < count; ++step) {
     box_.pointers = advanced(first, level, step);
     box_.push_scope();
-    sums = emit(level + 1, std::move(sums));
+    if (body_.has_factor(level + 1))
+      sums = body_.add_scaled(level + 1, emit(level + 1, body_.zeros()), sums);
+    else
+      sums = emit(level + 1, std::move(sums));
     box_.pop_scope();
   }
   box_.pointers = first;

@@ -17,6 +17,10 @@ class SumLoops {
     // Loads what does not move in the variables from this level on, before their loops.
     std::function<void(std::size_t level)> preload;
     std::function<Values()> zeros;
+    // Whether an input is factored out of the sum over the variables from this level on, and the
+    // sums so far plus that sum times such inputs, at the box's pointers.
+    std::function<bool(std::size_t level)> has_factor;
+    std::function<Values(std::size_t level, const Values& inner, const Values& sums)> add_scaled;
   };
   // `variables`: the reduced ones, outermost first.
   SumLoops(UnitFrame& frame, const Unit& unit, Box& box, std::vector<int> variables, Body body)

@@ -86,6 +86,7 @@ struct Tile {
   Prefetch prefetch = Prefetch::none;
   Pace pace = {};
   std::vector<std::int64_t> ahead = {};  // per input: elements further on to ask for, 0 none
+  std::uint32_t factored_out = 0;        // bit k: in[k] multiplies sums, not their terms
   bool operator==(const Tile&) const = default;
 };
 

@@ -75,6 +75,9 @@ class Printer {
     for (std::size_t k = 0; k < tile.ahead.size(); ++k)
       if (tile.ahead[k] != 0)
         vars.insert(vars.size() - 1, fmt::format(", in{} {} ahead", k, tile.ahead[k]));
+    for (std::size_t k = 0; k < tile.in.size(); ++k)
+      if (tile.factored_out >> k & 1)
+        vars.insert(vars.size() - 1, fmt::format(", {} factored out", ref_text(tile.in[k])));
     text_ += "  " + vars;
   }
 

@@ -112,6 +112,7 @@ class Lowering {
               pace_};
     for (std::size_t k = 0; k < inputs_.size(); ++k) {
       if (inputs_[k].buffer == kInAProduct) continue;
+      if (schedule_.factored_out >> k & 1) tile.factored_out |= 1u << tile.in.size();
       tile.in.push_back(inputs_[k]);
       if (schedule_.ahead.empty()) continue;
       tile.ahead.push_back(0);

@@ -50,6 +50,7 @@ class Builder {
         unit.out = std::move(made);
       } else {
         const std::size_t k = order_[unit.in.size()];
+        made.is_factored_out = chain_.tile->factored_out >> k & 1;
         const auto& ahead = chain_.tile->ahead;
         if (k < ahead.size() && ahead[k] != 0) made.ahead = sized(ahead[k], true);
         unit.in.push_back(std::move(made));

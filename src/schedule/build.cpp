@@ -305,7 +305,8 @@ class ScheduleBuilder::Builder {
 
   // Two arrays in turn come from L2 faster by half vectors, where registers are whole lines.
   bool is_dot_from_l2() const {
-    return target_.vector_bytes == target_.line_bytes && p_.kept.empty() && c_.in.size() == 2 &&
+    return target_.vector_bytes == target_.line_bytes && p_.kept.empty() &&
+           p_.reduced.size() == 1 && c_.in.size() == 2 &&
            p_.bytes > 1.5 * static_cast<double>(target_.l1_bytes) &&
            p_.bytes <= static_cast<double>(target_.l2_bytes) / 4 &&
            std::ranges::all_of(p_.in,

@@ -23,6 +23,7 @@ class Checker {
       if (!done) return done;
     }
     if (auto done = check_covered(); !done) return done;
+    if (auto done = check_factored_out(); !done) return done;
     if (auto done = check_ahead(); !done) return done;
     return check_stream();
   }
@@ -116,6 +117,9 @@ class Checker {
   Result<void> check_item(const PackSpec& pack) {
     if (pack.factor >= 0 && pack.is_ahead)
       return fail("a product cannot be packed ahead: the lines of one operand are asked for");
+    for (int operand : {pack.operand, pack.factor})
+      if (pack.factor >= 0 && operand < kMostFactors && schedule_.factored_out >> operand & 1)
+        return fail(fmt::format("in{} is factored out and packed in a product", operand));
     if (auto done = check_packed(pack.operand); !done) return done;
     return pack.factor < 0 ? Result<void>{} : check_packed(pack.factor);
   }
@@ -131,6 +135,24 @@ class Checker {
           c_.in[operand].strides[var.label] != 0)
         return fail(
             fmt::format("in{} cannot be packed: '{}' is vec and summed", operand, name(var.label)));
+    return {};
+  }
+
+  Result<void> check_factored_out() const {
+    if (schedule_.factored_out == 0) return {};
+    if (std::popcount(schedule_.factored_out) >= static_cast<int>(c_.in.size()))
+      return fail("'factor out' leaves no operand to sum");
+    const TileVar* innermost = nullptr;
+    for (const TileVar& var : schedule_.tile)
+      if (c_.is_reduced(var.label) && !(innermost && innermost->role == Role::vec))
+        innermost = &var;
+    if (!innermost) return fail("'factor out', but the tile sums nothing");
+    for (std::size_t k = 0; k < c_.in.size(); ++k) {
+      if (!(schedule_.factored_out >> k & 1)) continue;
+      if (c_.in[k].strides[innermost->label] != 0)
+        return fail(fmt::format("in{} cannot be factored out: it has '{}', which is summed first",
+                                k, name(innermost->label)));
+    }
     return {};
   }
 

@@ -6,13 +6,13 @@
 
 #include "schedule/build.hpp"
 #include "schedule/register_tile.hpp"
+#include "schedule/three_inputs.hpp"
 #include "schedule/traffic.hpp"
 
 namespace einjit {
 namespace {
 
-constexpr double kIdle = 0.05;  // of idle threads' time: one thread does not care
-constexpr std::int64_t kMostElements = std::int64_t{1} << 48;  // of a product of two inputs
+constexpr double kIdle = 0.05;          // of idle threads' time: one thread does not care
 constexpr std::size_t kFirstPlans = 2;  // of a tile: if they are far behind, so are the others
 constexpr double kFarBehind = 1.4;
 constexpr double kLeastTraffic = 1.08;  // what a schedule takes at least, against its tiles in L1
@@ -94,13 +94,13 @@ class LoopCost {
 };
 
 // Tiles of `tiled` with all their plans, by falling promise of the tile, as schedules of `p.c`,
-// which `as_schedule_of_c(schedule)` makes of them where it can; `keep(schedule, tile, cycles)`
-// says beyond how many cycles nothing is of interest any more. A tile whose first plans are far
-// behind is not looked at further. Of plans that mean the same loops one is looked at.
+// which `as_schedule_of_c(schedule, cycles)` makes of them where it can, and adds what that costs.
+// Nothing beyond `limit` cycles is of interest, or beyond what `keep(schedule, tile, cycles)` then
+// says. A tile whose first plans are far behind is not looked at further. Of plans that mean the
+// same loops one is looked at.
 template <class AsScheduleOfC, class Keep>
-void for_each_candidate(const Problem& p, const Problem& tiled,
+void for_each_candidate(const Problem& p, const Problem& tiled, bool has_product, double limit,
                         const AsScheduleOfC& as_schedule_of_c, const Keep& keep) {
-  double limit = HUGE_VAL;  // cycles
   ScheduleBuilder builder(tiled);
   std::vector<Schedule> seen;  // the tile's, then memory for the next ones
   std::vector<std::int64_t> lengths;
@@ -109,7 +109,7 @@ void for_each_candidate(const Problem& p, const Problem& tiled,
     const double stores = TileCost(tiled, rated.tile, 0).store_cycles();
     double least = HUGE_VAL;
     std::size_t tried = 0, count = 0;
-    for (const LoopPlan& plan : plans_for(tiled, rated.tile, &tiled != &p)) {
+    for (const LoopPlan& plan : plans_for(tiled, rated.tile, has_product)) {
       if (tried++ >= kFirstPlans && least > limit * kFarBehind) break;
       if (count == seen.size()) seen.emplace_back();
       Schedule& next = seen[count];
@@ -121,10 +121,11 @@ void for_each_candidate(const Problem& p, const Problem& tiled,
       builder.finish(next);
       // Lines that are not written past the caches wait there until they are whole: of few rows.
       if (plan.order == LoopOrder::by_blocks && next.store == Store::cached) continue;
-      const Schedule* schedule = as_schedule_of_c(next);
+      double cycles = 0;
+      const Schedule* schedule = as_schedule_of_c(next, cycles);
       if (!schedule) continue;
       const LoopCost loops(p.c, *schedule, lengths);
-      double cycles = schedule_cycles(p, *schedule, rated.cycles) + loops.cycles(stores);
+      cycles += schedule_cycles(p, *schedule, rated.cycles) + loops.cycles(stores);
       if (rated.cycles > kParallelCycles) cycles += loops.parallel_cycles(cycles);
       least = std::min(least, cycles);
       if (cycles < limit) limit = keep(*schedule, rated.tile, cycles);
@@ -132,73 +133,28 @@ void for_each_candidate(const Problem& p, const Problem& tiled,
   }
 }
 
-// A contraction of three inputs as one of two, the product of `a` and `b` being an array of its
-// own.
-struct Product {
-  int a, b, other;
-  Contraction contraction;  // in0 is `other`, in1 the product
-};
-
-// Nothing if no machine has room for it.
-std::optional<Product> product_of(const Contraction& c, int a, int b) {
-  Product product{a, b, 3 - a - b, c};
-  std::vector<Label> labels;
-  for (Label l = 0; l < c.label_count(); ++l)
-    if (c.in[a].strides[l] != 0 || c.in[b].strides[l] != 0) labels.push_back(l);
-  // In the order of the third input: nothing else asks for one.
-  const Access& other = c.in[product.other];
-  std::ranges::stable_sort(labels, std::less{}, [&](Label l) {
-    return std::pair(other.strides[l] == 0, std::abs(other.strides[l]));
-  });
-  Access access{std::vector<std::int64_t>(c.extents.size(), 0)};
-  std::int64_t elements = 1;
-  for (Label l : labels) {
-    access.strides[l] = elements;
-    if (__builtin_mul_overflow(elements, c.extents[l], &elements) || elements > kMostElements)
-      return std::nullopt;
-  }
-  product.contraction.in = {c.in[product.other], std::move(access)};
-  return product;
-}
-
-// Puts the schedule in terms of the three inputs; false if the product is not packed.
-bool put_product(Schedule& schedule, const Product& product) {
-  bool is_packed = false;
-  for (auto& item : schedule.outer)
-    if (auto* pack = std::get_if<PackSpec>(&item)) {
-      if (pack->operand == 0) {
-        pack->operand = product.other;
-      } else {
-        if (pack->is_ahead) return false;
-        *pack = {product.a, false, product.b};
-        is_packed = true;
-      }
-    }
-  for (AheadSpec& ahead : schedule.ahead) ahead.operand = product.other;
-  return is_packed;
-}
-
-// All candidates; of three inputs two may be multiplied while they are packed.
+// All candidates; those of three inputs may go by tiles of two.
 template <class Keep>
 void for_each_schedule(const Contraction& c, const Target& target, const Keep& keep) {
   double limit = HUGE_VAL;
+  const Problem p(c, target);
   auto keep_if_better = [&](const Schedule& schedule, const RegisterTile& tile, double cycles) {
     return cycles < limit ? limit = keep(schedule, tile, cycles) : limit;
   };
-  const Problem p(c, target);
   for_each_candidate(
-      p, p, [](const Schedule& schedule) { return &schedule; }, keep_if_better);
+      p, p, false, limit, [](const Schedule& schedule, double&) { return &schedule; },
+      keep_if_better);
   if (c.in.size() != 3 || c.sum_is_empty() || p.points == 0) return;
-  for (auto [a, b] : {std::pair{0, 1}, {0, 2}, {1, 2}}) {
-    const std::optional<Product> product = product_of(c, a, b);
-    if (!product) continue;
-    const Problem tiled(product->contraction, target);
+  for (const TwoInputs& two : as_two_inputs(c)) {
     Schedule of_three;
-    auto with_product = [&](const Schedule& schedule) -> const Schedule* {
+    auto as_of_three = [&](const Schedule& schedule, double& cycles) -> const Schedule* {
       of_three = schedule;
-      return put_product(of_three, *product) ? &of_three : nullptr;
+      if (!put_in_terms_of_three(of_three, two, c)) return nullptr;
+      cycles += scaling_cycles(of_three, c, target);
+      return &of_three;
     };
-    for_each_candidate(p, tiled, with_product, keep_if_better);
+    for_each_candidate(p, Problem(two.contraction, target), two.is_product, limit, as_of_three,
+                       keep_if_better);
   }
 }
 

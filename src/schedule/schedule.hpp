@@ -22,6 +22,9 @@
 //
 // `pack in1*in2` copies the product of two inputs: tiles then see one operand in place of both.
 //
+// `factor out in0` multiplies by in0 what the rest has been summed to over the labels in0 does not
+// have, instead of every term (the distributive law): its own summed labels stand before those.
+//
 // `pack in0 ahead` asks for the lines that the next copy of in0 will read while the tiles in
 // between compute, a few at a time. `prefetch in1 k 128` asks, with every vector of in1 a tile
 // reads, for the one 128 elements further along k. Both are hints: what is asked for in vain costs
@@ -42,6 +45,7 @@
 // [reduced labels][vec or unroll label % factor], the last contiguous.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -54,6 +58,7 @@
 namespace einjit {
 
 inline constexpr std::int64_t kLineBytes = 64;  // of a cache line
+inline constexpr int kMostFactors = 32;         // inputs that may be factored out: the first
 
 enum class Order : std::uint8_t { serial, parallel };
 
@@ -102,6 +107,7 @@ struct Schedule {
   Store store = Store::cached;
   Prefetch prefetch = Prefetch::none;
   std::vector<AheadSpec> ahead;
+  std::uint32_t factored_out = 0;  // bit k: input k
   bool operator==(const Schedule&) const = default;
 };
 

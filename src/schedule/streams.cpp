@@ -181,10 +181,13 @@ double Streams::l2_conflict(const Stream& s, std::size_t depth, double run) cons
   return std::clamp(apart / row, 1.0, kConflict);
 }
 
+// What copies read is counted in the loops inside them too: it is in the caches for a while, and
+// the model's constants were measured so. Copies made once, outside, are not.
 double Streams::footprint_at(std::size_t depth, Level level) const {
   double bytes = 0;
   for (const Stream& s : streams_)
-    if (depth >= s.from) bytes += s.boxes[std::min(depth, s.to)].footprint[static_cast<int>(level)];
+    if (depth >= s.from && !(schedule_.factored_out != 0 && s.is_copied && depth > s.to))
+      bytes += s.boxes[std::min(depth, s.to)].footprint[static_cast<int>(level)];
   return bytes;
 }
 

@@ -50,12 +50,14 @@ class ScheduleParser {
       }
       const std::string_view word = take();
       if (has_tile) return fail("nothing may follow the tile");
-      Result<void> done = word == "loop"   ? parse_loop()
-                          : word == "pack" ? parse_pack()
-                          : word == "tile" ? parse_tile()
-                          : word == "stream" || word == "prefetch"
-                              ? parse_hint(word)
-                              : fail("expected 'loop', 'pack', 'stream', 'prefetch' or 'tile'");
+      Result<void> done =
+          word == "loop"     ? parse_loop()
+          : word == "pack"   ? parse_pack()
+          : word == "tile"   ? parse_tile()
+          : word == "factor" ? parse_factored()
+          : word == "stream" || word == "prefetch"
+              ? parse_hint(word)
+              : fail("expected 'loop', 'pack', 'factor', 'stream', 'prefetch' or 'tile'");
       if (!done) return std::unexpected(done.error());
       has_tile = word == "tile";
       if (position_ < words_.size() && !is_line_end()) {
@@ -162,6 +164,14 @@ class ScheduleParser {
     return {};
   }
 
+  Result<void> parse_factored() {
+    if (take() != "out") return fail("expected 'out'");
+    const int operand = input_named(take());
+    if (operand < 0 || operand >= kMostFactors) return fail("expected an operand: in0, in1, ...");
+    schedule_.factored_out |= 1u << operand;
+    return {};
+  }
+
   Result<void> parse_ahead() {
     const std::string_view word = take();
     for (std::size_t k = 0; k < contraction_.in.size(); ++k)
@@ -240,6 +250,8 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
       text += fmt::format("pack in{}{}{}\n", pack.operand, factor, pack.is_ahead ? " ahead" : "");
     }
   }
+  for (int k = 0; k < kMostFactors; ++k)
+    if (schedule.factored_out >> k & 1) text += fmt::format("factor out in{}\n", k);
   if (schedule.store == Store::streaming) text += "stream out\n";
   if (schedule.prefetch == Prefetch::output) text += "prefetch out\n";
   for (const AheadSpec& a : schedule.ahead)

@@ -13,6 +13,7 @@ void add(KeyText& text, const Size& size) {
 }
 
 void add(KeyText& text, const UnitRef& ref) {
+  if (ref.is_factored_out) text.add("times ");
   text.add(ref.padded ? "padded[" : "[");
   for (const Size& stride : ref.loop_strides) {
     add(text, stride);

@@ -69,6 +69,8 @@ struct UnitRef {
   std::vector<Size> loop_strides;
   std::vector<Size> var_strides;
   bool padded = false;
+  // Of an input: multiplies what the others are summed to over the variables after its last.
+  bool is_factored_out = false;
   Size ahead = {};  // of an input: elements further on to ask for, with every vector; 0: none
   bool operator==(const UnitRef&) const = default;
 };
