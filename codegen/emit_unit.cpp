@@ -1,9 +1,42 @@
 #include "emit_unit.hpp"
 
+#include <span>
+
 #include "emit_tile.hpp"
 
 namespace einjit {
 namespace {
+
+// Emits the last two loops, by diagonals where both have eight trips and else in turn: in trip `a`
+// and `b` of them, place g = gray(b) of the inner loop and a ^ g of the outer one.
+void emit_diagonal(UnitFrame& frame, const Unit& unit, const Target& target, const Values& pointers,
+                   const std::vector<std::int64_t>& lengths) {
+  auto& builder = frame.builder();
+  const std::size_t inner = unit.loops.size() - 1, outer = inner - 1;
+  // Parts of lines want their other parts soon: an output that begins within one goes in turn.
+  llvm::Value* by_diagonals =
+      frame.is_aligned_and(unit.loops[outer].trips, unit.loops[inner].trips, kDiagonal);
+  auto next = [&](llvm::Value* trip) {
+    return builder.CreateSub(trip, builder.getInt64(static_cast<std::uint64_t>(-1)));
+  };
+  frame.emit_loop(unit.loops[outer].trips, {builder.getInt64(0)}, [&](const Values& a) {
+    frame.emit_loop(unit.loops[inner].trips, {builder.getInt64(0)}, [&](const Values& b) {
+      llvm::Value* gray = builder.CreateXor(b[0], builder.CreateLShr(b[0], 1));
+      llvm::Value* at_inner = builder.CreateSelect(by_diagonals, gray, b[0]);
+      llvm::Value* at_outer =
+          builder.CreateSelect(by_diagonals, builder.CreateXor(a[0], gray), a[0]);
+      Values at = pointers;
+      for (std::size_t o = 0; o < at.size(); ++o) {
+        const UnitRef& ref = o == 0 ? unit.out : unit.in[o - 1];
+        for (auto [loop, place] : {std::pair{outer, at_outer}, {inner, at_inner}})
+          at[o] = frame.advance(at[o], ref.loop_strides[loop], unit.loops[loop].step, place);
+      }
+      emit_tile(frame, unit, target, lengths, at);
+      return Values{next(b[0])};
+    });
+    return Values{next(a[0])};
+  });
+}
 
 // Emits the loops from `depth` inward.
 void emit_loops(UnitFrame& frame, const Unit& unit, const Target& target, std::size_t depth,
@@ -11,6 +44,12 @@ void emit_loops(UnitFrame& frame, const Unit& unit, const Target& target, std::s
   if (depth == unit.loops.size()) {
     emit_tile(frame, unit, target, std::move(lengths), pointers);
     return;
+  }
+  if (unit.is_diagonal && depth + 2 == unit.loops.size()) {
+    for (const UnitLoop& each : std::span(unit.loops).last(2))
+      if (each.var >= 0 && unit.vars[static_cast<std::size_t>(each.var)].active_slot < 0)
+        lengths[static_cast<std::size_t>(each.var)] = each.step;
+    return emit_diagonal(frame, unit, target, pointers, lengths);
   }
   const UnitLoop& loop = unit.loops[depth];
   auto step = [&](const Values& at) {

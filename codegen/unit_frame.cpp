@@ -204,6 +204,16 @@ llvm::Value* UnitFrame::is_told(StoreMode mode) {
   return told;
 }
 
+llvm::Value* UnitFrame::is_aligned_and(const Size& a, const Size& b, std::int64_t number) {
+  llvm::Value* all = is_aligned();
+  for (const Size& size : {a, b})
+    if (!size.is_constant())
+      all = entry_builder_.CreateAnd(
+          all, entry_builder_.CreateICmpEQ(
+                   slot(size.slot), entry_builder_.getInt64(static_cast<std::uint64_t>(number))));
+  return all;
+}
+
 llvm::Value* UnitFrame::lanes_before(int index, int first, int width) {
   llvm::Value*& mask = masks_[{index, first, width}];
   if (!mask) {

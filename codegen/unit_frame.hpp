@@ -70,6 +70,10 @@ class UnitFrame {
   // Whether the unit is told to store so; streaming only if lines are aligned.
   llvm::Value* is_told(StoreMode mode);
 
+  // Whether the output's pointer is on a cache line and both sizes, if they are not constant, are
+  // this number; computed once.
+  llvm::Value* is_aligned_and(const Size& a, const Size& b, std::int64_t number);
+
   // Asks for a line.
   void prefetch(llvm::Value* address, Into into);
   // Asks for the next lines of the unit's list, into L2: so many, or as the slot says.

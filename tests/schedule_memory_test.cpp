@@ -205,6 +205,48 @@ TEST(Schedules, PiecesBeginAtLines) {
     }
 }
 
+// Whole blocks of tiles and what is left at two edges, with the output on a cache line and beside
+// one; the interpreter knows of no diagonals.
+TEST(Schedules, BlocksGoByDiagonals) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  constexpr std::int64_t kRows = 150, kColumns = 208;
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {2, kRows, kColumns})};
+  const auto a = ramp<float>(2 * kRows * kColumns, 1013);
+  for (Specialization how : {Specialization::always, Specialization::never})
+    for (const char* schedule :
+         {"loop b 1; loop j 64; loop i 128; loop j 8; loop i 16 diagonal; tile i vec 16, j unroll "
+          "8",
+          "loop j 16; loop b 1; loop i 64; loop j 2; loop i 8 diagonal; tile i vec 8, j unroll 2",
+          "loop i 128; loop b 1; loop j 128; loop i 16; loop j 16 diagonal; "
+          "tile j vec 16, i unroll 16",
+          "loop b 1; loop j 64; loop i 128; loop j 8; loop i 16 aligned diagonal; "
+          "tile i vec 16, j unroll 8"})
+      for (std::size_t offset : {0, 3}) {
+        CompileOptions options;
+        options.schedule = schedule;
+        options.specialization = how;
+        const Kernel kernel = engine.compile("bij->bji", layouts, options);
+        struct alignas(64) Line {
+          float values[16];
+        };
+        std::vector<Line> lines(2 * kRows * kColumns / 16 + 2);
+        float* out = lines[0].values + offset;
+        ASSERT_EQ(kernel(out, a.data()), Status::ok);
+        std::size_t wrong = 0;
+        for (std::int64_t b = 0; b < 2; ++b)
+          for (std::int64_t i = 0; i < kRows; ++i)
+            for (std::int64_t j = 0; j < kColumns; ++j)
+              wrong += out[(b * kColumns + j) * kRows + i] !=
+                       a[static_cast<std::size_t>((b * kRows + i) * kColumns + j)];
+        EXPECT_EQ(wrong, 0u) << schedule << " " << offset;
+      }
+  const std::vector<Layout> square{Layout::row_major(DType::f32, {512, 512})};
+  EXPECT_NE(value_or_throw(Engine(Target::generic(Isa::x86_64_v4), {.cache_directory = ""})
+                               .try_explain("ij->ji", square, Stage::schedule))
+                .find("diagonal"),
+            std::string::npos);
+}
+
 TEST(Schedules, AlignedLoopsThatCannotBe) {
   Engine engine;
   const std::vector<Layout> layouts{Layout::row_major(DType::f32, {100, 100})};

@@ -63,6 +63,12 @@ TEST(Schedule, MistakesAreNamed) {
   EXPECT_NE(error("loop i 1; tile k vec 48, j reduce gray"), "no error");
   EXPECT_EQ(error("loop i 1; tile k vec 48, j reduce gray merge 8"), "no error");
   EXPECT_NE(error("loop i 1; tile k vec 48 halved, j reduce"), "no error");
+  EXPECT_NE(error("loop k 16 diagonal; loop i 4; tile k vec 16, i unroll 4, j reduce"), "no error");
+  EXPECT_NE(error("loop k 32; loop k 16 diagonal; loop i 1; tile k vec 16, j reduce"), "no error");
+  EXPECT_NE(error("loop i 4 parallel; loop k 16 diagonal; tile k vec 16, i unroll 4, j reduce"),
+            "no error");
+  EXPECT_NE(error("loop i 1; loop k 48; loop j 4 diagonal; tile k vec 48, j reduce"), "no error");
+  EXPECT_EQ(error("loop i 4; loop k 16 diagonal; tile k vec 16, i unroll 4, j reduce"), "no error");
   EXPECT_NE(error("tile i unroll 1024, k vec 1024, j reduce 64"), "no error");
   EXPECT_NE(error("loop i 4; tile i unroll 4 chains 2, k vec 48, j reduce"), "no error");
   EXPECT_NE(error("pack in0 ahead; pack in1 ahead; loop i 1; tile k vec 48, j reduce"), "no error");

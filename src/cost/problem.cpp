@@ -8,8 +8,7 @@
 namespace einjit {
 namespace {
 
-constexpr double kShareOfL3 = 0.375;  // that others leave
-constexpr double kFewSets = 512;      // bytes between rows, which use an eighth of the sets
+constexpr double kFewSets = 512;  // bytes between rows, which use an eighth of the sets
 
 }  // namespace
 

@@ -24,6 +24,7 @@ double byte_count(const Contraction& contraction);
 double predicted_seconds(const Contraction& contraction, const Target& target, double cycles);
 
 inline constexpr std::int64_t kPage = 4096;  // bytes
+inline constexpr double kShareOfL3 = 0.375;  // that others leave
 
 // A label an operand moves along.
 struct Move {

@@ -36,6 +36,7 @@ constexpr double kMisled = 0.85;        // of a vector whose row a prefetcher ha
 constexpr double kMisledNear = 0.15;    // the same for rows that prefetchers follow now and then
 constexpr double kFarJump = 32768;      // bytes no load is followed across
 constexpr double kNearRow = 1280;  // bytes: rows end to end are followed, parts of rows half so far
+constexpr std::int64_t kDiagonalTile = 16;  // elements each way
 constexpr double kLoadsKept = 0.8;  // of the peak rate of loads, what a tile of FMAs sustains
 
 std::int64_t round_up_to_power_of_two(std::int64_t length) {
@@ -335,6 +336,20 @@ bool moves_blocks(const Problem& p, const RegisterTile& tile) {
   };
   return tile.vec_length <= line && tile.unroll_length <= line &&
          (is_turned(tile.vec, tile.unroll) || is_turned(tile.unroll, tile.vec));
+}
+
+bool transposes_in_cache(const Problem& p, const RegisterTile& tile, std::int64_t tiles) {
+  if (!p.reduced.empty() || p.in.size() != 1 || tile.vec < 0 || tile.unroll < 0 ||
+      tile.unroll2 >= 0 || p.bytes > kShareOfL3 * static_cast<double>(p.target.l3_bytes))
+    return false;
+  for (Label l : {tile.vec, tile.unroll})
+    if (tile.step_of(l) > kDiagonalTile || p.c.extents[l] < tiles * tile.step_of(l) ||
+        p.c.is_dynamic(l))
+      return false;
+  const auto& from = p.c.in[0].strides;
+  const auto& to = p.c.out.strides;
+  return (from[tile.vec] == 1 && to[tile.unroll] == 1) ||
+         (from[tile.unroll] == 1 && to[tile.vec] == 1);
 }
 
 bool is_window(const Access& access, Label unroll, Label inner) {

@@ -54,6 +54,7 @@ struct For {
   Order order;
   Block body;
   bool is_aligned = false;
+  bool is_diagonal = false;  // with the loop right outside: an order only
   bool operator==(const For&) const = default;
 };
 

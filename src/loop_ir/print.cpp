@@ -45,9 +45,10 @@ class Printer {
   }
 
   void print(const For& loop, const std::string& indent, int depth) {
-    text_ += fmt::format("{}{} {} step {}{}\n", indent,
+    text_ += fmt::format("{}{} {} step {}{}{}\n", indent,
                          loop.order == Order::parallel ? "parallel for" : "for", name(loop.label),
-                         loop.step, loop.is_aligned ? " aligned" : "");
+                         loop.step, loop.is_aligned ? " aligned" : "",
+                         loop.is_diagonal ? " diagonal" : "");
     print(loop.body, depth + 1);
   }
 

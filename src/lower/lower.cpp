@@ -47,7 +47,8 @@ class Lowering {
     if (loop.step >= before && loop.order == Order::serial && !loop.is_aligned &&
         !nest_.contraction.is_dynamic(loop.label))
       return body;
-    return block_of(Node{For{loop.label, loop.step, loop.order, std::move(body), loop.is_aligned}});
+    return block_of(Node{For{loop.label, loop.step, loop.order, std::move(body), loop.is_aligned,
+                             loop.is_diagonal}});
   }
 
   Block lower_pack(const PackSpec& pack, std::size_t position) {

@@ -268,6 +268,16 @@ class Builder {
     if (shape_ == UnitShape::argument)
       loops_.insert(loops_.begin(), kUnitLoops - std::min(kUnitLoops, loops_.size()), nullptr);
     for (const For* loop : loops_) add_loop(loop);
+    made_.unit.is_diagonal = is_diagonal();
+  }
+
+  bool is_diagonal() const {
+    const auto& loops = made_.unit.loops;
+    if (chain_.loops.size() < 2 || loops.size() < 2 || !chain_.loops.back()->is_diagonal)
+      return false;
+    return std::ranges::all_of(std::span(loops).last(2), [](const UnitLoop& loop) {
+      return loop.tail == 0 && (!loop.trips.is_constant() || loop.trips.is(kDiagonal));
+    });
   }
 
   // With run-time sizes a loop is a number of trips and what each operand moves by, whatever it

@@ -135,6 +135,7 @@ class ScheduleBuilder::Builder {
     bool chunked = false;
     if (plan_.order == LoopOrder::by_lines) chunked = add_lines();
     if (plan_.order == LoopOrder::by_blocks) return add_moved_blocks();
+    if (plan_.order == LoopOrder::by_diagonals) return add_diagonals();
     if (plan_.order == LoopOrder::by_sum) {
       add_blocks_of_rows();
       chunked = true;
@@ -177,6 +178,21 @@ class ScheduleBuilder::Builder {
     loop(column, even_step(column, read * line_items()));
     loop(row, tile_.step_of(row));
     loop(column, tile_.step_of(column));
+  }
+
+  // Blocks of tiles, each by its diagonals.
+  void add_diagonals() {
+    const bool vec_is_row = c_.out.strides[tile_.vec] == 1;
+    const Label row = vec_is_row ? tile_.vec : tile_.unroll;
+    const Label column = vec_is_row ? tile_.unroll : tile_.vec;
+    const Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+    for (Label l : order_)
+      if (l != row && l != column) loop(l, tile_.step_of(l));
+    loop(column, kDiagonal * tile_.step_of(column), order);
+    loop(row, kDiagonal * tile_.step_of(row));
+    loop(column, tile_.step_of(column));
+    loop(row, tile_.step_of(row));
+    std::get<LoopSpec>(schedule_->outer.back()).is_diagonal = true;
   }
 
   // Whole tiles, at most as many elements as `most` and few in the last piece.

@@ -11,8 +11,9 @@ namespace einjit {
 // How the loops around a tile may be ordered. Without packing: the tile's labels innermost, the vec
 // label or the unroll label outside; all by output stride; all by the strides of the largest input;
 // or so, but with a few lines of each row of the output innermost; blocks of lines of the output's
-// rows and the input's, a copy going along the input's; or as the first, inside a loop over blocks
-// of rows that are summed. With packing: which side's block is the outer one.
+// rows and the input's, a copy going along the input's; blocks of a copy's tiles by diagonals; or
+// as the first, inside a loop over blocks of rows that are summed. With packing: which side's block
+// is the outer one.
 enum class LoopOrder : std::uint8_t {
   vec_outside,
   unroll_outside,
@@ -20,6 +21,7 @@ enum class LoopOrder : std::uint8_t {
   by_input,
   by_lines,
   by_blocks,
+  by_diagonals,
   by_sum
 };
 

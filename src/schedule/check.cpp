@@ -22,6 +22,7 @@ class Checker {
       auto done = std::visit([&](const auto& i) { return check_item(i); }, item);
       if (!done) return done;
     }
+    if (auto done = check_diagonal(); !done) return done;
     if (auto done = check_covered(); !done) return done;
     if (auto done = check_factored_out(); !done) return done;
     if (auto done = check_ahead(); !done) return done;
@@ -92,6 +93,23 @@ class Checker {
       return fail(fmt::format("the step of '{}' must be a multiple of its panel's width {}",
                               name(loop.label), var->factor));
     length_[loop.label] = std::min(length_[loop.label], loop.step);
+    return {};
+  }
+
+  Result<void> check_diagonal() const {
+    for (std::size_t p = 0; p < schedule_.outer.size(); ++p) {
+      const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[p]);
+      if (!loop || !loop->is_diagonal) continue;
+      const auto* outside = p > 0 ? std::get_if<LoopSpec>(&schedule_.outer[p - 1]) : nullptr;
+      if (p + 1 < schedule_.outer.size() || !outside || outside->label == loop->label ||
+          outside->order == Order::parallel || loop->order == Order::parallel)
+        return fail(
+            fmt::format("'{}' is diagonal: it must be the innermost of two serial loops over two "
+                        "labels",
+                        name(loop->label)));
+      if (c_.is_reduced(loop->label) || c_.is_reduced(outside->label))
+        return fail(fmt::format("'{}' is diagonal, but a label is summed", name(loop->label)));
+    }
     return {};
   }
 

@@ -17,6 +17,7 @@ constexpr std::size_t kFirstPlans = 2;  // of a tile: if they are far behind, so
 constexpr double kFarBehind = 1.4;
 constexpr double kLeastTraffic = 1.08;  // what a schedule takes at least, against its tiles in L1
 constexpr double kCopyCycles = 250;     // to call a copy into a panel, and the tiles that read it
+constexpr double kByDiagonals = 0.6;    // of a transpose's time, as measured
 constexpr double kPieceCycles = 500;    // to start a parallel piece, and to order its stores
 
 bool copies_from_memory(const Problem& p, const RegisterTile& tile) {
@@ -48,6 +49,9 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
     return {{is_reused ? LoopOrder::vec_outside : LoopOrder::by_output}};
   }
   if (moves_blocks(p, tile)) plans.push_back({LoopOrder::by_blocks});
+  if (transposes_in_cache(p, tile, kDiagonal) &&
+      p.out.row_alignment * p.item % p.target.line_bytes == 0)
+    plans.push_back({LoopOrder::by_diagonals});
   for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside, LoopOrder::by_output,
                           LoopOrder::by_input, LoopOrder::by_lines})
     plans.push_back({order});
@@ -126,6 +130,7 @@ void for_each_candidate(const Problem& p, const Problem& tiled, bool has_product
       if (!schedule) continue;
       const LoopCost loops(p.c, *schedule, lengths);
       cycles += schedule_cycles(p, *schedule, rated.cycles) + loops.cycles(stores);
+      if (plan.order == LoopOrder::by_diagonals) cycles *= kByDiagonals;
       if (rated.cycles > kParallelCycles) cycles += loops.parallel_cycles(cycles);
       least = std::min(least, cycles);
       if (cycles < limit) limit = keep(*schedule, rated.tile, cycles);

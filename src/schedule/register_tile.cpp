@@ -13,9 +13,8 @@ namespace einjit {
 namespace {
 
 constexpr std::int64_t kShortSum = 16;
-constexpr double kLeastPacked = 2000;   // multiply-adds
-constexpr double kLeastReuse = 4;       // of a packed element
-constexpr std::int64_t kOtherRows = 4;  // in a set of L1, beside those that are unrolled
+constexpr double kLeastPacked = 2000;  // multiply-adds
+constexpr double kLeastReuse = 4;      // of a packed element
 constexpr std::size_t kMostTiles = 40;
 constexpr int kMostWidths = 8;               // vectors, beside unrolled labels
 constexpr std::int64_t kMostUnrolled = 128;  // multiply-adds in the body of a loop of many steps

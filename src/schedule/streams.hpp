@@ -20,6 +20,7 @@ inline constexpr double kConflict = 8;  // a stream whose rows fall into one set
 inline constexpr double kRunLines = 6;  // lines that make a run
 
 // Lines of one set of L1: it is indexed by the place in a page.
+inline constexpr std::int64_t kOtherRows = 4;  // in a set of L1, beside those that are unrolled
 inline std::int64_t l1_ways(const Target& target) { return target.l1_bytes / kPage; }
 
 enum class Level : std::uint8_t { l1, l2 };

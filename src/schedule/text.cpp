@@ -128,6 +128,10 @@ class ScheduleParser {
       take();
       loop.is_aligned = true;
     }
+    if (next_is("diagonal")) {
+      take();
+      loop.is_diagonal = true;
+    }
     schedule_.outer.emplace_back(loop);
     return {};
   }
@@ -241,9 +245,9 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
   std::string text;
   for (const auto& item : schedule.outer) {
     if (const auto* loop = std::get_if<LoopSpec>(&item)) {
-      text += fmt::format("loop {} {}{}{}\n", c.names[loop->label], loop->step,
+      text += fmt::format("loop {} {}{}{}{}\n", c.names[loop->label], loop->step,
                           loop->order == Order::parallel ? " parallel" : "",
-                          loop->is_aligned ? " aligned" : "");
+                          loop->is_aligned ? " aligned" : "", loop->is_diagonal ? " diagonal" : "");
     } else {
       const PackSpec& pack = std::get<PackSpec>(item);
       const std::string factor = pack.factor < 0 ? "" : fmt::format("*in{}", pack.factor);

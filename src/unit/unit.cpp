@@ -73,6 +73,7 @@ std::string Unit::key() const {
   if (ahead.lines_slot >= 0) text.add(" ahead %", ahead.lines_slot, " a tile");
   if (ahead.lines > 0) text.add(" ahead ", ahead.lines, ahead.per_step ? " a step" : " a tile");
   for (const UnitLoop& loop : loops) add(text, loop);
+  if (is_diagonal) text.add("; diagonal");
   for (const UnitVar& var : vars) add(text, var);
   text.add("; out");
   add(text, out);
