@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 
 #include "load/open_codegen.hpp"
@@ -154,8 +155,10 @@ Result<std::shared_ptr<const Executable>> build_executable(
     for (int operand : step.operands) ready.operands.push_back(number(operand));
     watch.lap("plan");
     made->predicted_seconds += lowered->seconds;
-    // A product that is packed is multiplied once for many uses.
-    double factors = static_cast<double>(step.contraction.in.size());
+    // A product that is packed is multiplied once for many uses, and what is factored out with
+    // sums.
+    double factors = static_cast<double>(step.contraction.in.size()) -
+                     std::popcount(lowered->schedule.factored_out);
     for (const auto& item : lowered->schedule.outer)
       if (const auto* pack = std::get_if<PackSpec>(&item); pack && pack->factor >= 0) --factors;
     made->flops += step.contraction.point_count() * factors;
