@@ -185,9 +185,12 @@ class ScheduleBuilder::Builder {
     const bool vec_is_row = c_.out.strides[tile_.vec] == 1;
     const Label row = vec_is_row ? tile_.vec : tile_.unroll;
     const Label column = vec_is_row ? tile_.unroll : tile_.vec;
-    const Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
-    for (Label l : order_)
-      if (l != row && l != column) loop(l, tile_.step_of(l));
+    Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+    for (Label l : order_) {
+      if (l == row || l == column) continue;
+      loop(l, tile_.step_of(l), order);
+      if (length_[l] < c_.extents[l]) order = Order::serial;
+    }
     loop(column, kDiagonal * tile_.step_of(column), order);
     loop(row, kDiagonal * tile_.step_of(row));
     loop(column, tile_.step_of(column));
