@@ -124,7 +124,7 @@ class DriverEmitter {
 
   // The body on a piece of the node's label.
   void emit_piece(const PlanNode& node, int at, Range piece) {
-    if (node.is_halved || node.is_aligned)
+    if (node.has_powers || node.is_aligned)
       throw std::logic_error("pieces of lengths known at run time have no object");
     const Range whole = range(node.label);
     const std::uint64_t mask = mask_;

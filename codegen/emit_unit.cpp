@@ -21,7 +21,7 @@ void emit_diagonal(UnitFrame& frame, const Unit& unit, const Target& target, con
   };
   frame.emit_loop(unit.loops[outer].trips, {builder.getInt64(0)}, [&](const Values& a) {
     frame.emit_loop(unit.loops[inner].trips, {builder.getInt64(0)}, [&](const Values& b) {
-      llvm::Value* gray = builder.CreateXor(b[0], builder.CreateLShr(b[0], 1));
+      llvm::Value* gray = frame.gray_code(b[0]);
       llvm::Value* at_inner = builder.CreateSelect(by_diagonals, gray, b[0]);
       llvm::Value* at_outer =
           builder.CreateSelect(by_diagonals, builder.CreateXor(a[0], gray), a[0]);

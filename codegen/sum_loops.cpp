@@ -97,8 +97,7 @@ Values SumLoops::indexed_trips(std::size_t level, const Size& count, Values sums
   return sums;
 }
 
-// The trips of a block in the order of the Gray code of their numbers (Gray, US patent 2632058,
-// 1953), from the last down.
+// The trips of a block in the order of the Gray code of their numbers, from the last down.
 Values SumLoops::gray_trips(std::size_t level, Values sums) {
   const std::int64_t factor = var(level).factor, merge = var(level).merge;
   const Values first = box_.pointers;
@@ -106,8 +105,7 @@ Values SumLoops::gray_trips(std::size_t level, Values sums) {
   sums = frame_.emit_loop(Size{merge}, std::move(sums), [&](Values in) {
     llvm::Value* number = in.back();
     in.pop_back();
-    llvm::Value* code = builder().CreateXor(number, builder().CreateLShr(number, 1));
-    box_.pointers = advanced(first, level, factor, code);
+    box_.pointers = advanced(first, level, factor, frame_.gray_code(number));
     in = steps(level, factor, std::move(in));
     in.push_back(builder().CreateSub(number, builder().getInt64(1)));
     return in;

@@ -105,6 +105,10 @@ llvm::Value* UnitFrame::advance(llvm::Value* pointer, const Size& size, std::int
                             is_one ? count : builder_.CreateMul(count, times(size, factor)));
 }
 
+llvm::Value* UnitFrame::gray_code(llvm::Value* number) {
+  return builder_.CreateXor(number, builder_.CreateLShr(number, 1));
+}
+
 llvm::Value* UnitFrame::at_row(llvm::Value* pointer, const Size& stride, std::int64_t row) {
   if (row == 0 || stride.is_constant()) return advance(pointer, stride, row);
   const auto bytes = static_cast<std::int64_t>(element_->getPrimitiveSizeInBits() / 8);

@@ -47,6 +47,9 @@ class UnitFrame {
   llvm::Value* advance(llvm::Value* pointer, const Size& size, std::int64_t factor,
                        llvm::Value* count);
 
+  // The Gray code of a number (Gray, US patent 2632058, 1953).
+  llvm::Value* gray_code(llvm::Value* number);
+
   // for (trips times) carried = body(carried); a constant count of 0 or 1 makes no loop, a run-time
   // count is at least `least`. Returns the last carried values.
   using LoopBody = std::function<Values(const Values& carried)>;

@@ -61,12 +61,12 @@ struct Problem {
     return a.elements * static_cast<double>(item) > 2 * static_cast<double>(target.l2_bytes);
   }
 
-  // Whether it is so much larger than L2 that what comes next finds little of it there: outputs are
-  // written past the caches, inputs asked for.
-  bool outgrows_caches(const Operand& a) const {
-    return a.elements * static_cast<double>(item) > 3 * static_cast<double>(target.l2_bytes) &&
-           !is_held_by_l3;
+  // Whether it is so much larger than L2 that what comes next finds little of it there.
+  bool outgrows_l2(const Operand& a) const {
+    return a.elements * static_cast<double>(item) > 3 * static_cast<double>(target.l2_bytes);
   }
+  // And in L3: outputs are written past the caches, inputs asked for.
+  bool outgrows_caches(const Operand& a) const { return outgrows_l2(a) && !is_held_by_l3; }
 
   const Contraction& c;
   const Target& target;

@@ -54,6 +54,19 @@ double parts_cost(std::int64_t parts) {
   return costs[static_cast<std::size_t>(std::countr_zero(static_cast<std::uint64_t>(parts)))];
 }
 
+// Whether the tile copies, and reads rows along one of its labels and writes them along the other.
+bool transposes(const Problem& p, const RegisterTile& tile) {
+  if (!p.reduced.empty() || p.in.size() != 1 || tile.vec < 0 || tile.unroll < 0 ||
+      tile.unroll2 >= 0)
+    return false;
+  const auto& from = p.c.in[0].strides;
+  const auto& to = p.c.out.strides;
+  auto is_turned = [&](Label l, Label m) {
+    return from[l] == 1 && to[l] != 1 && to[m] == 1 && from[m] != 1;
+  };
+  return is_turned(tile.vec, tile.unroll) || is_turned(tile.unroll, tile.vec);
+}
+
 // The reduced label the tile's innermost loop runs over.
 Label innermost(const Problem& p, const RegisterTile& tile) {
   if (tile.inner >= 0) return tile.inner;
@@ -325,31 +338,19 @@ bool misleads_prefetchers(const Problem& p, const Operand& a, Label vec, Label i
 }
 
 bool moves_blocks(const Problem& p, const RegisterTile& tile) {
-  if (!p.reduced.empty() || p.in.size() != 1 || tile.vec < 0 || tile.unroll < 0 ||
-      tile.unroll2 >= 0 || p.bytes < static_cast<double>(p.target.l3_bytes))
-    return false;
   const std::int64_t line = p.target.line_bytes / p.item;
-  const auto& from = p.c.in[0].strides;
-  const auto& to = p.c.out.strides;
-  auto is_turned = [&](Label l, Label m) {
-    return from[l] == 1 && to[l] != 1 && to[m] == 1 && from[m] != 1;
-  };
-  return tile.vec_length <= line && tile.unroll_length <= line &&
-         (is_turned(tile.vec, tile.unroll) || is_turned(tile.unroll, tile.vec));
+  return p.bytes >= static_cast<double>(p.target.l3_bytes) && tile.vec_length <= line &&
+         tile.unroll_length <= line && transposes(p, tile);
 }
 
 bool transposes_in_cache(const Problem& p, const RegisterTile& tile, std::int64_t tiles) {
-  if (!p.reduced.empty() || p.in.size() != 1 || tile.vec < 0 || tile.unroll < 0 ||
-      tile.unroll2 >= 0 || p.bytes > kShareOfL3 * static_cast<double>(p.target.l3_bytes))
+  if (p.bytes > kShareOfL3 * static_cast<double>(p.target.l3_bytes) ||
+      p.out.row_alignment * p.item % p.target.line_bytes != 0 || !transposes(p, tile))
     return false;
-  for (Label l : {tile.vec, tile.unroll})
-    if (tile.step_of(l) > kDiagonalTile || p.c.extents[l] < tiles * tile.step_of(l) ||
-        p.c.is_dynamic(l))
-      return false;
-  const auto& from = p.c.in[0].strides;
-  const auto& to = p.c.out.strides;
-  return (from[tile.vec] == 1 && to[tile.unroll] == 1) ||
-         (from[tile.unroll] == 1 && to[tile.vec] == 1);
+  return std::ranges::all_of(std::array{tile.vec, tile.unroll}, [&](Label l) {
+    return tile.step_of(l) <= kDiagonalTile && p.c.extents[l] >= tiles * tile.step_of(l) &&
+           !p.c.is_dynamic(l);
+  });
 }
 
 bool is_window(const Access& access, Label unroll, Label inner) {

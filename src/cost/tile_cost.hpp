@@ -106,8 +106,8 @@ bool misleads_prefetchers(const Problem& problem, const Operand& operand, Label 
 // output, in arrays that come from memory.
 bool moves_blocks(const Problem& problem, const RegisterTile& tile);
 
-// Whether a tile transposes blocks of arrays that the caches hold: there are tiles enough along
-// both labels for blocks of them to go by diagonals.
+// Whether a tile transposes blocks of arrays that the caches hold, into rows of whole lines, and
+// there are so many tiles along both labels.
 bool transposes_in_cache(const Problem& problem, const RegisterTile& tile, std::int64_t tiles);
 
 // Vector registers the tile holds at once.

@@ -120,10 +120,10 @@ class Planner {
       node.is_innermost = true;
       node.is_masked = is_masked(*var);
       node.is_aligned = loop.is_aligned && node.is_masked && shape_ == UnitShape::argument;
-      node.is_halved = !node.is_masked && nest_.contraction.is_dynamic(loop.label);
+      node.has_powers = !node.is_masked && nest_.contraction.is_dynamic(loop.label);
     }
     node.bit = next_bit_;
-    next_bit_ += node.is_halved ? std::bit_width(static_cast<std::uint64_t>(loop.step - 1)) : 1;
+    next_bit_ += node.has_powers ? std::bit_width(static_cast<std::uint64_t>(loop.step - 1)) : 1;
     if (next_bit_ > 64) throw std::length_error("too many kinds of pieces for one plan");
   }
 
@@ -240,13 +240,13 @@ class Planner {
       if ((full > 1 || covers) && nest_.contraction.is_reduced(node.label))
         visit(node.step, node.step, 0);
     }
-    if (covers && node.is_innermost && !node.is_halved) {
+    if (covers && node.is_innermost && !node.has_powers) {
       // Any number of vectors, the last masked or not; or any number of positions.
       const std::int64_t unit = node.is_masked ? nest_.lanes : 1;
       for (std::int64_t part = unit; part - 1 < node.step; part += unit)
         for (std::int64_t length : {part - 1, part})
           if (length > 0 && length < node.step) visit(0, length, partial_bit(node, length));
-    } else if (!node.is_halved) {
+    } else if (!node.has_powers) {
       if (tail > 0) visit(full * node.step, tail, partial_bit(node, tail));
     } else {
       std::int64_t done = full * node.step;

@@ -32,7 +32,7 @@ struct PlanNode {
   int bit = -1;           // loop, split of step > 1: set in the mask while in a shorter piece
   // The shorter piece comes in pieces of powers of two, of a bit each from `bit` on: so few units
   // serve every extent.
-  bool is_halved = false;
+  bool has_powers = false;
   // The first piece ends where a cache line of the output begins. What is not a whole piece comes
   // in pieces of at most a vector.
   bool is_aligned = false;
@@ -43,7 +43,7 @@ struct PlanNode {
 
 // The bit of a shorter piece of the node.
 inline std::uint64_t partial_bit(const PlanNode& node, std::int64_t length) {
-  const int power = node.is_halved ? std::bit_width(static_cast<std::uint64_t>(length)) - 1 : 0;
+  const int power = node.has_powers ? std::bit_width(static_cast<std::uint64_t>(length)) - 1 : 0;
   return node.bit < 0 ? 0 : std::uint64_t{1} << (node.bit + power);
 }
 

@@ -125,7 +125,7 @@ void walk_piece(Run& run, int at, State& state, LabelRange piece) {
       walk_part({piece.lo, std::min(piece.len, run.plan.lanes), piece.shift});
     return;
   }
-  if (!node.is_halved) return walk_part(piece);
+  if (!node.has_powers) return walk_part(piece);
   while (piece.len > 0) {
     const auto len =
         static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(piece.len)));

@@ -6,6 +6,7 @@
 
 #include "schedule/build.hpp"
 #include "schedule/register_tile.hpp"
+#include "schedule/streams.hpp"
 #include "schedule/three_inputs.hpp"
 #include "schedule/traffic.hpp"
 
@@ -49,9 +50,7 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
     return {{is_reused ? LoopOrder::vec_outside : LoopOrder::by_output}};
   }
   if (moves_blocks(p, tile)) plans.push_back({LoopOrder::by_blocks});
-  if (transposes_in_cache(p, tile, kDiagonal) &&
-      p.out.row_alignment * p.item % p.target.line_bytes == 0)
-    plans.push_back({LoopOrder::by_diagonals});
+  if (transposes_in_cache(p, tile, kDiagonal)) plans.push_back({LoopOrder::by_diagonals});
   for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside, LoopOrder::by_output,
                           LoopOrder::by_input, LoopOrder::by_lines})
     plans.push_back({order});
@@ -125,6 +124,9 @@ void for_each_candidate(const Problem& p, const Problem& tiled, bool has_product
       builder.finish(next);
       // Lines that are not written past the caches wait there until they are whole: of few rows.
       if (plan.order == LoopOrder::by_blocks && next.store == Store::cached) continue;
+      if (plan.order == LoopOrder::by_diagonals && next.store == Store::cached &&
+          overfills_a_set(tiled, rated.tile))
+        continue;
       double cycles = 0;
       const Schedule* schedule = as_schedule_of_c(next, cycles);
       if (!schedule) continue;
@@ -154,7 +156,7 @@ void for_each_schedule(const Contraction& c, const Target& target, const Keep& k
     Schedule of_three;
     auto as_of_three = [&](const Schedule& schedule, double& cycles) -> const Schedule* {
       of_three = schedule;
-      if (!put_in_terms_of_three(of_three, two, c)) return nullptr;
+      if (!put_in_terms_of_three(of_three, two, c, target)) return nullptr;
       cycles += scaling_cycles(of_three, c, target);
       return &of_three;
     };

@@ -56,7 +56,8 @@ class Hints {
   // Outputs written once and larger than the caches go past them; those that tiles come back to are
   // asked for ahead.
   void choose_stores() {
-    if (goes_by_diagonals() ? is_lost_by_diagonals() : p_.outgrows_caches(p_.out)) {
+    if (goes_by_diagonals() ? p_.outgrows_l2(p_.out) && overfills_a_set(p_, tile_)
+                            : p_.outgrows_caches(p_.out)) {
       schedule_.store = Store::streaming;
       const bool has_whole_lines = !stream_fault(schedule_, c_, length_);
       align(schedule_, c_);
@@ -74,17 +75,6 @@ class Hints {
     const auto* loop =
         schedule_.outer.empty() ? nullptr : std::get_if<LoopSpec>(&schedule_.outer.back());
     return loop && loop->is_diagonal;
-  }
-
-  // Whether a tile's rows of the output fall into one set of L1, too many to wait there for the
-  // rest of their lines.
-  bool is_lost_by_diagonals() const {
-    const double out = p_.out.elements * static_cast<double>(p_.item);
-    const std::int64_t rows = rows_in_tile(*p_.out.access);
-    const bool share_a_set = std::ranges::any_of(
-        p_.out.moves, [](const Move& m) { return m.page_part >= static_cast<double>(kPage); });
-    return out > 3 * static_cast<double>(target_.l2_bytes) && share_a_set &&
-           rows > l1_ways(target_) - kOtherRows;
   }
 
   // Pieces that begin at lines are found at every call, which must write enough. Rows of whole

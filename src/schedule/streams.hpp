@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "cost/problem.hpp"
+#include "cost/tile_cost.hpp"
 #include "schedule/schedule.hpp"
 
 namespace einjit {
@@ -19,9 +19,20 @@ inline constexpr double kFill = 0.85;   // of a cache that is of use to its stre
 inline constexpr double kConflict = 8;  // a stream whose rows fall into one set
 inline constexpr double kRunLines = 6;  // lines that make a run
 
-// Lines of one set of L1: it is indexed by the place in a page.
 inline constexpr std::int64_t kOtherRows = 4;  // in a set of L1, beside those that are unrolled
+// Lines of one set of L1: it is indexed by the place in a page.
 inline std::int64_t l1_ways(const Target& target) { return target.l1_bytes / kPage; }
+
+// Whether a tile writes rows that fall into one set of L1, too many to wait there for the rest of
+// their lines.
+inline bool overfills_a_set(const Problem& p, const RegisterTile& tile) {
+  const auto& to = p.c.out.strides;
+  auto rows_along = [&](Label l) {
+    return l >= 0 && to[l] != 0 && to[l] * p.item % kPage == 0 ? tile.step_of(l) : 1;
+  };
+  return rows_along(tile.vec) * rows_along(tile.unroll) * rows_along(tile.unroll2) >
+         l1_ways(p.target) - kOtherRows;
+}
 
 enum class Level : std::uint8_t { l1, l2 };
 using Lengths = std::span<const double>;  // of the range of each label

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "cost/problem.hpp"
+
 namespace einjit {
 namespace {
 
@@ -79,8 +81,9 @@ void hoist_packs(Schedule& schedule, const Contraction& c) {
 }
 
 // Puts what is factored out and its summed labels before the others; false if one of these is the
-// label whose steps are unrolled.
-bool put_factor(Schedule& schedule, const TwoInputs& two, const Contraction& c) {
+// label whose steps are unrolled, or if it had to be packed and is too large for that.
+bool put_factor(Schedule& schedule, const TwoInputs& two, const Contraction& c,
+                const Target& target) {
   const Access& factor = c.in[two.other];
   Label vec = -1;
   for (const TileVar& var : schedule.tile) {
@@ -97,8 +100,11 @@ bool put_factor(Schedule& schedule, const TwoInputs& two, const Contraction& c) 
   for (AheadSpec& ahead : schedule.ahead) ahead.operand = two.of[ahead.operand];
   hoist_packs(schedule, c);
   // Its vectors would be gathered for every tile anew.
-  if (vec >= 0 && !c.is_reduced(vec) && std::abs(factor.strides[vec]) > 1)
+  if (vec >= 0 && !c.is_reduced(vec) && std::abs(factor.strides[vec]) > 1) {
+    const auto most = static_cast<double>(target.l3_bytes / 4 / size_of(c.dtype));
+    if (element_count(c, factor) > most) return false;
     schedule.outer.insert(schedule.outer.begin(), PackSpec{two.other});
+  }
   schedule.factored_out = 1u << two.other;
   return true;
 }
@@ -114,8 +120,9 @@ std::vector<TwoInputs> as_two_inputs(const Contraction& c) {
   return all;
 }
 
-bool put_in_terms_of_three(Schedule& schedule, const TwoInputs& two, const Contraction& c) {
-  return two.is_product ? put_product(schedule, two) : put_factor(schedule, two, c);
+bool put_in_terms_of_three(Schedule& schedule, const TwoInputs& two, const Contraction& c,
+                           const Target& target) {
+  return two.is_product ? put_product(schedule, two) : put_factor(schedule, two, c, target);
 }
 
 double scaling_cycles(const Schedule& schedule, const Contraction& c, const Target& target) {

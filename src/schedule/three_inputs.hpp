@@ -23,8 +23,8 @@ struct TwoInputs {
 std::vector<TwoInputs> as_two_inputs(const Contraction& contraction);
 
 // Puts a schedule of `two.contraction` in terms of the contraction of three; false if it has none.
-bool put_in_terms_of_three(Schedule& schedule, const TwoInputs& two,
-                           const Contraction& contraction);
+bool put_in_terms_of_three(Schedule& schedule, const TwoInputs& two, const Contraction& contraction,
+                           const Target& target);
 
 // What it costs to multiply sums by what is factored out of them, and to add them up.
 double scaling_cycles(const Schedule& schedule, const Contraction& contraction,
