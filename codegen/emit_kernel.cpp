@@ -137,9 +137,17 @@ class DriverEmitter {
 
   void emit_split(const PlanNode& node, int at) {
     const Range whole = range(node.label);
-    const std::int64_t tail = whole.len % node.step, main = whole.len - tail;
-    if (main > 0) emit_piece(node, at, {whole.lo, main});
-    if (tail > 0) emit_piece(node, at, {builder_.CreateAdd(whole.lo, number(main)), tail});
+    auto piece = [&](std::int64_t lo, std::int64_t len) {
+      if (len > 0) emit_piece(node, at, {builder_.CreateAdd(whole.lo, number(lo)), len});
+    };
+    const std::int64_t first = node.is_sum ? std::min(node.step, whole.len) : 0;
+    const std::int64_t tail = (whole.len - first) % node.step;
+    const std::uint64_t mask = mask_;
+    mask_ |= first_bit(node);
+    piece(0, first);
+    mask_ = mask;
+    piece(first, whole.len - first - tail);
+    piece(whole.len - tail, tail);
   }
 
   void emit_loop(const PlanNode& node, int at) {
@@ -174,6 +182,7 @@ class DriverEmitter {
     for (std::size_t l = 0; l < moves.size(); ++l)
       if (moves[l] != 0) base = at_byte(base, builder_.CreateMul(ranges_[l].lo, number(-moves[l])));
     bases_[static_cast<std::size_t>(plan_->operand_count) + index] = base;
+    begins_[node.index] = ranges_;
     if (plan_->ahead[index].operand >= 0) look_ahead(plan_->ahead[index]);
     emit_nodes(at + 1, node.end);
   }
@@ -217,7 +226,9 @@ class DriverEmitter {
     }
     Value* is_first = nullptr;
     for (Label l : call.reduced) {
-      Value* begins = builder_.CreateICmpEQ(range(l).lo, number(0));
+      Value* begin =
+          call.sums < 0 ? number(0) : begins_.at(call.sums)[static_cast<std::size_t>(l)].lo;
+      Value* begins = builder_.CreateICmpEQ(range(l).lo, begin);
       is_first = is_first ? builder_.CreateAnd(is_first, begins) : begins;
     }
     const PlanCall::Variant* first = find_variant(call, true);
@@ -338,6 +349,7 @@ class DriverEmitter {
   std::vector<std::int64_t> scratch_at_;
   std::vector<Value*> bases_;
   std::vector<Range> ranges_;
+  std::map<int, std::vector<Range>> begins_;  // per scratch buffer: the ranges where it is made
   std::uint64_t mask_ = 0;
   std::vector<std::pair<const PlanNode*, Range>> frames_;  // loops around, outermost first
   Value *ahead_at_ = nullptr, *ahead_base_ = nullptr;

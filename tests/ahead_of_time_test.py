@@ -19,6 +19,8 @@ CASES = [
     ("bij,bkj->bik", "5x19x33,5x21x33", []),
     ("ijk->kji", "20x30x40", []),
     ("ij->j", "1000x70", []),
+    ("ij->j", "1000x70", ["--scaled", "--schedule", "loop i 300 parallel; buffer out; loop i 100; "
+                          "buffer out; loop i 8; loop j 32; tile j vec 32, i reduce 8"]),
     ("ij->", "311x77", ["--scaled"]),
     ("ij,jk,kl->il", "40x50,50x60,60x30", []),
     ("ik,jkl,il->ij", "10x20,15x20x25,10x25", []),

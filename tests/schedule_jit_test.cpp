@@ -175,6 +175,78 @@ TEST(Schedules, SumsCutByLoopsAlone) {
     }
 }
 
+// Partial sums in buffers, one inside the other, scaled when they come to the output; by labels
+// that lie otherwise there, and that no tile holds.
+TEST(Schedules, SumsInBuffers) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {37, 90}),
+                                    Layout::row_major(DType::f32, {90, 45})};
+  const auto a = ramp<float>(37 * 90, 7), b = ramp<float>(90 * 45, 5);
+  const auto expected = matmul(a, b, 37, 90, 45);
+  const ThreadPool threads(3);
+  for (Specialization specialization : {Specialization::always, Specialization::never})
+    for (const char* schedule :
+         {"loop j 32; buffer out; loop j 4; loop i 4; loop k 16; tile k vec 16, i unroll 4, "
+          "j reduce 4",
+          "loop j 40; buffer out; loop i 5; loop j 20; buffer out; loop j 3; loop k 16; "
+          "tile k vec 16, i unroll 5, j reduce",
+          "loop i 10 parallel; loop j 32; buffer out; loop i 1; loop j 1; loop k 32; tile k vec 32",
+          "loop j 24 parallel; buffer out; loop j 8; loop i 4; loop k 16; tile k vec 16, "
+          "i unroll 4, j reduce 8",
+          "loop k 20; loop j 7 parallel; buffer out; pack in1; loop i 16; loop k 4; loop j 2; "
+          "tile i vec 16, k unroll 4, j reduce",
+          "loop j 30 parallel; buffer out; loop j 10; buffer out; loop i 1; loop k 1; loop j 5; "
+          "tile j vec 16",
+          "buffer out; loop j 16; loop i 8 parallel; loop i 4; loop k 16; tile k vec 16, "
+          "i unroll 4, j reduce"}) {
+      CompileOptions options;
+      options.schedule = schedule;
+      options.specialization = specialization;
+      options.scaling = Scaling::alpha_beta;
+      const auto kernel = engine.try_compile("ij,jk->ik", layouts, options);
+      ASSERT_TRUE(kernel) << kernel.error().message << schedule;
+      for (const Executor& executor : {serial_executor, threads.executor()}) {
+        std::vector<float> c(37 * 45, 3);
+        void* const operands[] = {c.data(), const_cast<float*>(a.data()),
+                                  const_cast<float*>(b.data())};
+        ASSERT_EQ(kernel->run(operands, {1, 0}, &executor), Status::ok);
+        EXPECT_EQ(c, expected) << schedule;
+        ASSERT_EQ(kernel->run(operands, {2, -1}, &executor), Status::ok);
+        EXPECT_EQ(c, expected) << schedule;  // 2 c - c
+      }
+    }
+}
+
+// Columns of many rows from memory: of few additions each, to the same bits on every number of
+// threads, also where the scratch is the caller's.
+TEST(Schedules, ColumnSumsInLevels) {
+  constexpr std::int64_t kRows = 40000, kColumns = 1030;
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {kRows, kColumns})};
+  std::vector<float> a(kRows * kColumns, 0.1f);
+  a[777] = 1e8f;
+  const Kernel sums = engine.compile("ij->j", layouts);
+  const std::string schedule =
+      value_or_throw(engine.try_explain("ij->j", layouts, Stage::schedule));
+  EXPECT_NE(schedule.find("parallel\nbuffer out"), std::string::npos) << schedule;
+  std::vector<std::vector<float>> results;
+  for (int threads : {1, 2, 3, 4}) {
+    std::vector<float> out(kColumns);
+    void* const operands[] = {out.data(), a.data()};
+    const ThreadPool pool(threads);
+    const Executor executor = pool.executor();
+    std::vector<std::byte> scratch(static_cast<std::size_t>(sums.scratch_bytes()));
+    ASSERT_EQ(sums.run(operands, {}, &executor, scratch), Status::ok);
+    results.push_back(std::move(out));
+    EXPECT_EQ(results.back(), results.front()) << threads;
+  }
+  for (std::size_t j = 0; j < kColumns; ++j) {
+    const double exact = kRows * static_cast<double>(0.1f) + (j == 777 ? 1e8 - 0.1f : 0);
+    const double ulp = j == 777 ? 8 : 0.000244140625;
+    EXPECT_NEAR(results.front()[j], exact, 8 * ulp) << j;
+  }
+}
+
 // An MTTKRP of small numbers, with tails everywhere.
 struct Mttkrp {
   std::vector<Layout> layouts{Layout::row_major(DType::f32, {37, 11, 13}),

@@ -69,6 +69,17 @@ TEST(Schedule, MistakesAreNamed) {
             "no error");
   EXPECT_NE(error("loop i 1; loop k 48; loop j 4 diagonal; tile k vec 48, j reduce"), "no error");
   EXPECT_EQ(error("loop i 4; loop k 16 diagonal; tile k vec 16, i unroll 4, j reduce"), "no error");
+  EXPECT_EQ(error("loop j 4; buffer out; loop i 1; loop j 2; tile k vec 48, j reduce"), "no error");
+  EXPECT_EQ(error("loop j 4 parallel; buffer out; loop j 2; loop i 1; tile k vec 48, j reduce"),
+            "no error");
+  EXPECT_NE(error("loop j 4; buffer out; loop i 1; tile k vec 48, j reduce"), "no error");
+  EXPECT_NE(error("loop j 4 parallel; loop i 1; buffer out; loop j 2; tile k vec 48, j reduce"),
+            "no error");
+  EXPECT_NE(error("buffer in0; loop i 1; loop j 2; tile k vec 48, j reduce"), "no error");
+  EXPECT_NE(error("buffer out; stream out; loop i 1; loop j 2; tile k vec 48, j reduce"),
+            "no error");
+  EXPECT_NE(error("buffer out; loop i 1; loop j 2; loop k 16 aligned; tile k vec 16, j reduce"),
+            "no error");
   EXPECT_NE(error("tile i unroll 1024, k vec 1024, j reduce 64"), "no error");
   EXPECT_NE(error("loop i 4; tile i unroll 4 chains 2, k vec 48, j reduce"), "no error");
   EXPECT_NE(error("pack in0 ahead; pack in1 ahead; loop i 1; tile k vec 48, j reduce"), "no error");

@@ -26,8 +26,9 @@ struct RegisterTile {
   Label inner = -1;
   std::int64_t steps = 1;
   int chains = 1;
-  bool is_gray = false;  // the sum's steps in the order of the Gray code, block by block
-  unsigned packed = 0;   // bit k: input k is read from panels
+  bool is_gray = false;     // the sum's steps in the order of the Gray code, block by block
+  bool is_by_rows = false;  // goes along whole rows that are summed, `steps` at a time
+  unsigned packed = 0;      // bit k: input k is read from panels
 
   // Positions of an output label that one tile takes.
   std::int64_t step_of(Label l) const {

@@ -67,7 +67,7 @@ class Interpreter {
   void run(const Tile& tile) {
     std::vector<Label> kept, summed;
     for (const TileVar& var : tile.vars)
-      (is_reduced_in(tile, var) ? summed : kept).push_back(var.label);
+      (is_summed(tile, var.label) ? summed : kept).push_back(var.label);
     std::vector<std::int64_t> at(ranges_.size(), 0);
     for_each(kept, 0, at, [&] {
       T sum = 0;
@@ -90,7 +90,11 @@ class Interpreter {
     }
     bool is_first = true;
     for (Label l = 0; l < c.label_count(); ++l)
-      if (c.is_reduced(l)) is_first &= ranges_[l].lo == 0;
+      if (c.is_reduced(l)) is_first &= ranges_[l].lo == origin_[tile.out.buffer][l];
+    if (tile.update == Update::partial) {
+      *out = is_first ? sum : *out + sum;
+      return;
+    }
     if (c.alpha == Alpha::runtime) sum *= alpha_;
     if (!is_first)
       *out += sum;

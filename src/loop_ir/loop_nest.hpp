@@ -42,8 +42,9 @@ struct Ref {
 };
 
 // How a tile stores. `assign`: out = sum. `output`: out = alpha * sum + beta * out on the first
-// pieces of all reduced labels, out += alpha * sum on later ones.
-enum class Update : std::uint8_t { assign, output };
+// pieces of all reduced labels, out += alpha * sum on later ones. `partial`, to a scratch buffer:
+// out = sum on the first pieces since its Alloc, out += sum on later ones.
+enum class Update : std::uint8_t { assign, partial, output };
 
 struct Node;
 using Block = std::vector<Node>;
@@ -120,8 +121,8 @@ struct LoopNest {
   std::string to_string() const;
 };
 
-// True if the tile sums over the variable's label.
-bool is_reduced_in(const Tile& tile, const TileVar& var);
+// True if the tile sums over the label.
+bool is_summed(const Tile& tile, Label label);
 
 // Offsets in bytes, from the first element, of the cache lines of an input's box of these lengths:
 // rows in the order of their addresses, a few rows in turn. Empty if an offset needs more than 31

@@ -61,8 +61,9 @@ class Printer {
   }
 
   void print(const Tile& tile, const std::string& indent, int) {
+    constexpr const char* kUpdates[] = {"=", "+=", "<-"};
     text_ += fmt::format("{}tile {} {} ", indent, ref_text(tile.out),
-                         tile.update == Update::assign ? "=" : "<-");
+                         kUpdates[static_cast<int>(tile.update)]);
     for (std::size_t k = 0; k < tile.in.size(); ++k)
       text_ += (k ? " * " : "") + ref_text(tile.in[k]);
     if (tile.in.empty()) text_ += "0";
@@ -90,8 +91,6 @@ class Printer {
 
 std::string LoopNest::to_string() const { return Printer(*this).run(); }
 
-bool is_reduced_in(const Tile& tile, const TileVar& var) {
-  return tile.out.strides[var.label] == Stride{};
-}
+bool is_summed(const Tile& tile, Label label) { return tile.out.strides[label] == Stride{}; }
 
 }  // namespace einjit

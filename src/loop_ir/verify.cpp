@@ -8,8 +8,9 @@ namespace einjit {
 namespace {
 
 // Walks the nest with the largest range of each label. Coverage follows from the semantics: a For
-// cuts a range into disjoint pieces that make it up, so the one output tile, under every For and
-// outside none, meets each point of the index space once. What remains to prove is said in fail().
+// cuts a range into disjoint pieces that make it up, so the one output tile, or the one of partial
+// sums that are then read once, under every For and outside none, meets each point of the index
+// space once. What remains to prove is said in fail().
 class Verifier {
  public:
   explicit Verifier(const LoopNest& nest)
@@ -19,7 +20,8 @@ class Verifier {
         steps_(c_.extents.size()),
         at_alloc_(nest.scratch.size()),
         steps_at_alloc_(nest.scratch.size()),
-        parallel_at_alloc_(nest.scratch.size()) {}
+        parallel_at_alloc_(nest.scratch.size()),
+        holds_sums_(nest.scratch.size()) {}
 
   Result<void> run() {
     if (auto done = visit(nest_.body); !done) return done;
@@ -72,33 +74,55 @@ class Verifier {
       ++output_tiles_;
       if (tile.out.buffer != 0) return fail("an output tile does not write the output");
     } else if (tile.out.buffer < nest_.first_scratch()) {
-      return fail("a copy writes an operand");
+      return fail(tile.update == Update::assign ? "a copy writes an operand"
+                                                : "partial sums are written to an operand");
     }
+    if (tile.update == Update::partial) holds_sums_[tile.out.buffer - nest_.first_scratch()] = true;
     for (const TileVar& var : tile.vars) {
-      const bool in_registers = var.role != Role::reduce && !is_reduced_in(tile, var);
+      const bool in_registers = var.role != Role::reduce && !is_summed(tile, var.label);
       if (in_registers && length_[var.label] > var.factor)
         return fail(fmt::format("the tile's range of '{}' exceeds its factor", name(var.label)));
-      if (var.role == Role::reduce && !is_reduced_in(tile, var))
+      if (var.role == Role::reduce && !is_summed(tile, var.label))
         return fail(
             fmt::format("'{}' is reduced but stands in the tile's output", name(var.label)));
     }
     if (auto done = check_parallel(tile); !done) return done;
     if (auto done = check_ref(tile, tile.out); !done) return done;
-    for (const Ref& in : tile.in)
+    for (const Ref& in : tile.in) {
       if (auto done = check_ref(tile, in); !done) return done;
+      if (auto done = check_sums(in); !done) return done;
+    }
+    return {};
+  }
+
+  // Partial sums are read when they are complete, and once.
+  Result<void> check_sums(const Ref& in) const {
+    const int s = in.buffer - nest_.first_scratch();
+    if (s < 0 || !holds_sums_[s]) return {};
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (c_.is_reduced(l) && steps_[l].size() != steps_at_alloc_[s][l])
+        return fail(fmt::format("partial sums are read before all of '{}' is summed", name(l)));
     return {};
   }
 
   // Every parallel loop around the tile, and outside the written buffer's own Alloc, must move it.
+  // Only what adds partial sums of a piece, made inside the loop, is done in turn.
   Result<void> check_parallel(const Tile& tile) const {
     std::size_t from = 0;
     if (tile.out.buffer >= nest_.first_scratch())
       from = parallel_at_alloc_[tile.out.buffer - nest_.first_scratch()];
     for (std::size_t p = from; p < parallel_.size(); ++p)
-      if (tile.out.strides[parallel_[p]].outer == 0)
+      if (tile.out.strides[parallel_[p]].outer == 0 && !adds_sums_of(tile, p))
         return fail(
             fmt::format("parallel pieces of '{}' write the same elements", name(parallel_[p])));
     return {};
+  }
+
+  bool adds_sums_of(const Tile& tile, std::size_t parallel) const {
+    return std::ranges::all_of(tile.in, [&](const Ref& in) {
+      const int s = in.buffer - nest_.first_scratch();
+      return s >= 0 && holds_sums_[s] && parallel_at_alloc_[s] == parallel + 1;
+    });
   }
 
   Result<void> check_ref(const Tile& tile, const Ref& ref) const {
@@ -149,6 +173,7 @@ class Verifier {
   std::vector<std::vector<std::int64_t>> at_alloc_;
   std::vector<std::vector<std::size_t>> steps_at_alloc_;
   std::vector<std::size_t> parallel_at_alloc_;
+  std::vector<bool> holds_sums_;
   std::vector<Label> parallel_;
   int output_tiles_ = 0;
 };

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
+#include <utility>
 
 #include "lower/pack.hpp"
+#include "lower/sum_buffer.hpp"
 
 namespace einjit {
 namespace {
@@ -21,7 +24,11 @@ Ref plain_ref(int buffer, const Access& access) {
 class Lowering {
  public:
   Lowering(const Contraction& c, const Schedule& schedule, const Target& target)
-      : schedule_(schedule), target_(target), nest_{c, {}, {}}, length_(c.extents) {
+      : schedule_(schedule),
+        target_(target),
+        nest_{c, {}, {}},
+        length_(c.extents),
+        out_(plain_ref(0, c.out)) {
     for (std::size_t k = 0; k < c.in.size(); ++k)
       inputs_.push_back(plain_ref(1 + static_cast<int>(k), c.in[k]));
   }
@@ -37,6 +44,7 @@ class Lowering {
     if (position == schedule_.outer.size()) return block_of(make_tile());
     const auto& item = schedule_.outer[position];
     if (const auto* pack = std::get_if<PackSpec>(&item)) return lower_pack(*pack, position);
+    if (std::holds_alternative<BufferSpec>(item)) return lower_buffer(position);
     const LoopSpec& loop = std::get<LoopSpec>(item);
     const std::int64_t before = length_[loop.label];
     length_[loop.label] = std::min(before, loop.step);
@@ -51,18 +59,43 @@ class Lowering {
                              loop.is_diagonal}});
   }
 
+  // Workers share a buffer that is made outside their loop.
+  Scope scope_at(std::size_t position) const {
+    const auto inside = schedule_.outer | std::views::drop(position);
+    const bool is_shared = std::ranges::any_of(inside, [](const auto& item) {
+      const auto* loop = std::get_if<LoopSpec>(&item);
+      return loop && loop->order == Order::parallel;
+    });
+    return is_shared ? Scope::shared : Scope::worker;
+  }
+
+  int next_buffer() const { return nest_.first_scratch() + static_cast<int>(nest_.scratch.size()); }
+
+  // Tiles inside sum in the buffer, which is then added to what they would have summed in.
+  Block lower_buffer(std::size_t position) {
+    const int buffer = next_buffer();
+    SumBuffer made =
+        make_sum_buffer(nest_.contraction, schedule_.tile, length_, out_, update_, buffer, target_);
+    nest_.scratch.push_back({made.elements, scope_at(position)});
+    const Ref outside = std::exchange(out_, made.sums);
+    const Update update = std::exchange(update_, Update::partial);
+    Block body = lower_from(position + 1);
+    out_ = outside;
+    update_ = update;
+    for (Node& node : made.addition) body.push_back(std::move(node));
+    return block_of(Node{Alloc{buffer, std::move(body)}});
+  }
+
   Block lower_pack(const PackSpec& pack, std::size_t position) {
-    bool shared = false;
-    for (std::size_t p = position; p < schedule_.outer.size(); ++p)
-      if (const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[p]))
-        shared |= loop->order == Order::parallel;
-    const int buffer = nest_.first_scratch() + static_cast<int>(nest_.scratch.size());
+    const Scope scope = scope_at(position);
+    const int buffer = next_buffer();
     const std::vector<Ref> unpacked = inputs_;
     std::vector<Ref> sources{inputs_[pack.operand]};
     if (pack.factor >= 0) sources.push_back(inputs_[pack.factor]);
-    Packing packing = make_packing(nest_.contraction, schedule_.tile, length_, sources, buffer,
-                                   target_, shared ? Order::parallel : Order::serial);
-    nest_.scratch.push_back({packing.elements, shared ? Scope::shared : Scope::worker});
+    Packing packing =
+        make_packing(nest_.contraction, schedule_.tile, length_, sources, buffer, target_,
+                     scope == Scope::shared ? Order::parallel : Order::serial);
+    nest_.scratch.push_back({packing.elements, scope});
     inputs_[pack.operand] = packing.packed;
     if (pack.factor >= 0) inputs_[pack.factor].buffer = kInAProduct;
     if (pack.is_ahead) pace_ = pace(pack, position, buffer);
@@ -104,13 +137,8 @@ class Lowering {
   }
 
   Node make_tile() const {
-    Tile tile{plain_ref(0, nest_.contraction.out),
-              {},
-              schedule_.tile,
-              Update::output,
-              schedule_.store,
-              schedule_.prefetch,
-              pace_};
+    const Prefetch prefetch = update_ == Update::output ? schedule_.prefetch : Prefetch::none;
+    Tile tile{out_, {}, schedule_.tile, update_, schedule_.store, prefetch, pace_};
     for (std::size_t k = 0; k < inputs_.size(); ++k) {
       if (inputs_[k].buffer == kInAProduct) continue;
       if (schedule_.factored_out >> k & 1) tile.factored_out |= 1u << tile.in.size();
@@ -129,6 +157,8 @@ class Lowering {
   LoopNest nest_;
   std::vector<std::int64_t> length_;  // the most of each label's range at this depth
   std::vector<Ref> inputs_;           // what a tile at this depth reads
+  Ref out_;                           // what it writes, and how
+  Update update_ = Update::output;
   Pace pace_;
 };
 

@@ -3,6 +3,7 @@
 #include <exception>
 #include <initializer_list>
 #include <optional>
+#include <ranges>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -13,10 +14,10 @@ namespace einjit {
 namespace {
 
 // The loops that go into a tile's unit: a chain of serial loops, each the only node of its parent,
-// over different labels, none of them summed by the tile (a sum's pieces differ in being first).
-// With an aligned loop all of it must lie alike: there are whole lines between the steps of the
-// others.
-std::optional<TileChain> absorb(const Node& node, std::int64_t item_bytes) {
+// over different labels. One that the tile sums over is among them only if its first piece, which
+// does not add to the others, can be cut off before the call. With an aligned loop all of it must
+// lie alike: there are whole lines between the steps of the others.
+std::optional<TileChain> absorb(const Node& node, std::int64_t item_bytes, UnitShape shape) {
   TileChain chain;
   std::vector<Label> labels;
   const Node* at = &node;
@@ -29,10 +30,10 @@ std::optional<TileChain> absorb(const Node& node, std::int64_t item_bytes) {
   }
   chain.tile = std::get_if<Tile>(&at->value);
   if (!chain.tile) return std::nullopt;
-  if (chain.tile->update != Update::output) return chain;
+  if (chain.tile->update == Update::assign) return chain;
   const std::vector<Stride>& out = chain.tile->out.strides;
   for (Label l : labels)
-    if (out[l] == Stride{}) return std::nullopt;
+    if (out[l] == Stride{} && shape != UnitShape::argument) return std::nullopt;
   if (std::ranges::any_of(chain.loops, &For::is_aligned))
     for (const For* loop : chain.loops)
       if (!loop->is_aligned && out[loop->label].outer * loop->step * item_bytes % kLineBytes != 0)
@@ -50,6 +51,8 @@ class Planner {
     plan_.operand_count = nest.first_scratch();
     plan_.scratch_moves.assign(nest.scratch.size(), {});
     plan_.ahead.resize(nest.scratch.size());
+    cut_outside_.resize(nest.scratch.size());
+    begins_.resize(nest.scratch.size());
     for (const Buffer& buffer : nest.scratch)
       plan_.scratch_bytes.push_back(buffer.elements * item_bytes());
   }
@@ -91,22 +94,28 @@ class Planner {
   }
 
   void add(const Block& block) {
-    for (const Node& node : block) {
-      if (std::optional<TileChain> chain = absorb(node, item_bytes());
-          chain && (shape_ == UnitShape::constant || chain->loops.size() <= kUnitLoops))
-        add_splits(*chain, 0);
-      else if (const auto* loop = std::get_if<For>(&node.value))
-        add_loop(*loop);
-      else
-        add_scratch(std::get<Alloc>(node.value));
-    }
+    for (const Node& node : block) add(node);
+  }
+
+  void add(const Node& node) {
+    if (std::optional<TileChain> chain = absorb(node, item_bytes(), shape_);
+        chain && (shape_ == UnitShape::constant || chain->loops.size() <= kUnitLoops))
+      add_splits(*chain, 0);
+    else if (const auto* loop = std::get_if<For>(&node.value))
+      add_loop(*loop);
+    else
+      add_scratch(std::get<Alloc>(node.value));
   }
 
   void add_loop(const For& loop) {
-    PlanNode node{loop.order == Order::parallel ? PlanNode::Kind::parallel_loop
-                                                : PlanNode::Kind::loop};
+    // Pieces of a sum must be whole for their buffers.
+    const bool is_sum = nest_.contraction.is_reduced(loop.label);
+    const bool is_parallel =
+        loop.order == Order::parallel && !(is_sum && nest_.contraction.is_dynamic(loop.label));
+    PlanNode node{is_parallel ? PlanNode::Kind::parallel_loop : PlanNode::Kind::loop};
     node.label = loop.label;
     node.step = loop.step;
+    node.is_sum = is_parallel && is_sum;
     take_bits(node, loop);
     cut_.push_back(loop.label);
     add_node(node, [&] { add(loop.body); });
@@ -115,6 +124,7 @@ class Planner {
 
   // Bits for the pieces that are shorter than a step.
   void take_bits(PlanNode& node, const For& loop) {
+    check_bits();
     if (loop.step == 1) return;
     if (const TileVar* var = held_in(loop.body, loop.label)) {
       node.is_innermost = true;
@@ -124,6 +134,10 @@ class Planner {
     }
     node.bit = next_bit_;
     next_bit_ += node.has_powers ? std::bit_width(static_cast<std::uint64_t>(loop.step - 1)) : 1;
+    check_bits();
+  }
+
+  void check_bits() const {
     if (next_bit_ > 64) throw std::length_error("too many kinds of pieces for one plan");
   }
 
@@ -161,19 +175,48 @@ class Planner {
         ahead.moves.push_back(stride * item_bytes());
       ahead.offsets = ahead_offsets(nest_.contraction, alloc.ahead, alloc.ahead_lengths);
     }
-    add_node(node, [&] { add(alloc.body); });
+    node.is_sum = std::ranges::any_of(
+        alloc.body, [&](const Node& inside) { return sums_in(inside, alloc.buffer); });
+    plan_.has_sums |= node.is_sum;
+    cut_outside_[static_cast<std::size_t>(node.index)] = cut_.size();
+    const std::size_t at = plan_.nodes.size();
+    add_node(node, [&] {
+      for (const Node& inside : alloc.body) {
+        const bool is_addition = node.is_sum && !sums_in(inside, alloc.buffer);
+        if (is_addition && plan_.nodes[at].addition == 0)
+          plan_.nodes[at].addition = static_cast<int>(plan_.nodes.size());
+        add(inside);
+      }
+    });
+  }
+
+  static bool sums_in(const Node& node, int buffer) {
+    auto among = [&](const Block& block) {
+      return std::ranges::any_of(block,
+                                 [&](const Node& inside) { return sums_in(inside, buffer); });
+    };
+    if (const auto* loop = std::get_if<For>(&node.value)) return among(loop->body);
+    if (const auto* alloc = std::get_if<Alloc>(&node.value)) return among(alloc->body);
+    const Tile& tile = std::get<Tile>(node.value);
+    return tile.update == Update::partial && tile.out.buffer == buffer;
   }
 
   // With run-time shapes, each absorbed loop that can have a tail is cut in two before the call.
   void add_splits(const TileChain& chain, std::size_t depth) {
     if (depth == chain.loops.size()) return add_call(chain);
     const For& loop = *chain.loops[depth];
-    if (shape_ == UnitShape::constant || loop.step == 1) return add_splits(chain, depth + 1);
+    const bool is_sum = chain.tile->update != Update::assign && is_summed(*chain.tile, loop.label);
+    if (shape_ == UnitShape::constant || (loop.step == 1 && !is_sum))
+      return add_splits(chain, depth + 1);
     PlanNode node{PlanNode::Kind::split};
     node.label = loop.label;
     node.step = loop.step;
+    node.is_sum = is_sum;
+    if (is_sum) node.first_bit = next_bit_++;
     take_bits(node, loop);
+    if (is_sum) cut_.push_back(loop.label);
     add_node(node, [&] { add_splits(chain, depth + 1); });
+    if (is_sum) cut_.pop_back();
   }
 
   void add_call(const TileChain& chain) {
@@ -195,8 +238,13 @@ class Planner {
         moves.push_back(stride.outer * item_bytes());
     }
     if (chain.tile->pace.buffer >= 0) call.ahead = chain.tile->pace.buffer - nest_.first_scratch();
-    if (chain.tile->update == Update::output)
-      for (Label l : cut_)
+    std::size_t from = 0;
+    if (chain.tile->update == Update::partial) {
+      call.sums = chain.tile->out.buffer - nest_.first_scratch();
+      from = cut_outside_[static_cast<std::size_t>(call.sums)];
+    }
+    if (chain.tile->update != Update::assign)
+      for (Label l : cut_ | std::views::drop(from))
         if (nest_.contraction.is_reduced(l)) call.reduced.push_back(l);
     PlanNode node{PlanNode::Kind::call};
     node.index = static_cast<int>(plan_.calls.size());
@@ -211,9 +259,10 @@ class Planner {
       const PlanNode& node = plan_.nodes[at];
       if (node.kind == PlanNode::Kind::call)
         add_variant(node.index, ranges, mask);
-      else if (node.kind == PlanNode::Kind::scratch)
+      else if (node.kind == PlanNode::Kind::scratch) {
+        begins_[static_cast<std::size_t>(node.index)] = ranges;
         find_variants(at + 1, node.end, ranges, mask);
-      else
+      } else
         find_pieces(at, ranges, mask);
     }
   }
@@ -231,7 +280,11 @@ class Planner {
     };
     const bool covers = cover_ == Cover::all_labels || (cover_ == Cover::dynamic_labels &&
                                                         nest_.contraction.is_dynamic(node.label));
-    if (node.kind == PlanNode::Kind::split) {
+    if (node.kind == PlanNode::Kind::split && node.is_sum) {
+      if (full > 0 || covers) visit(0, node.step, first_bit(node));
+      if (full > 1 || covers) visit(node.step, std::max<std::int64_t>(full - 1, 1) * node.step, 0);
+      if (cover_ == Cover::all_labels && full != 2) visit(node.step, node.step, 0);
+    } else if (node.kind == PlanNode::Kind::split) {
       if (full > 0 || covers) visit(0, std::max<std::int64_t>(full, 1) * node.step, 0);
       // One piece alone needs no loop.
       if (cover_ == Cover::all_labels && full != 1) visit(0, node.step, 0);
@@ -247,7 +300,8 @@ class Planner {
         for (std::int64_t length : {part - 1, part})
           if (length > 0 && length < node.step) visit(0, length, partial_bit(node, length));
     } else if (!node.has_powers) {
-      if (tail > 0) visit(full * node.step, tail, partial_bit(node, tail));
+      const std::uint64_t first = full == 0 ? first_bit(node) : 0;
+      if (tail > 0) visit(full * node.step, tail, first | partial_bit(node, tail));
     } else {
       std::int64_t done = full * node.step;
       for (std::int64_t part = std::bit_floor(static_cast<std::uint64_t>(node.step - 1)); part > 0;
@@ -262,8 +316,10 @@ class Planner {
 
   void add_variant(int index, const std::vector<LabelRange>& ranges, std::uint64_t mask) {
     PlanCall& call = plan_.calls[index];
-    const bool is_first =
-        std::ranges::all_of(call.reduced, [&](Label l) { return ranges[l].lo == 0; });
+    const bool is_first = std::ranges::all_of(call.reduced, [&](Label l) {
+      return ranges[l].lo ==
+             (call.sums < 0 ? 0 : begins_[static_cast<std::size_t>(call.sums)][l].lo);
+    });
     for (const PlanCall::Variant& variant : call.variants)
       if (variant.mask == mask && variant.is_first == is_first && cover_ == Cover::nothing) return;
     const SumPiece piece = call.reduced.empty() ? SumPiece::whole
@@ -299,8 +355,10 @@ class Planner {
   UnitShape shape_;
   Cover cover_;
   Plan plan_;
-  std::vector<TileChain> chains_;  // per call
-  std::vector<Label> cut_;         // labels of the walked loops around
+  std::vector<TileChain> chains_;                // per call
+  std::vector<Label> cut_;                       // labels of the walked loops around
+  std::vector<std::size_t> cut_outside_;         // per buffer: of those, outside its Alloc
+  std::vector<std::vector<LabelRange>> begins_;  // per buffer: the ranges at its Alloc
   int next_bit_ = 0;
 };
 

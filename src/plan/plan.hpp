@@ -38,13 +38,22 @@ struct PlanNode {
   bool is_aligned = false;
   // Nothing cuts the label further before a tile holds it in registers, as vectors or otherwise.
   bool is_innermost = false, is_masked = false;
-  int index = -1;  // scratch: number of the buffer; call: number of the call
+  // split: the first piece stores sums, later ones add to them. scratch: the buffer holds sums.
+  // parallel_loop: each piece fills such a buffer, the only child, and these are added in turn.
+  bool is_sum = false;
+  int first_bit = -1;  // split of a sum: set in the mask while in the first piece
+  int addition = 0;    // scratch of sums: the first of the nodes that add them to what is outside
+  int index = -1;      // scratch: number of the buffer; call: number of the call
 };
 
 // The bit of a shorter piece of the node.
 inline std::uint64_t partial_bit(const PlanNode& node, std::int64_t length) {
   const int power = node.has_powers ? std::bit_width(static_cast<std::uint64_t>(length)) - 1 : 0;
   return node.bit < 0 ? 0 : std::uint64_t{1} << (node.bit + power);
+}
+
+inline std::uint64_t first_bit(const PlanNode& node) {
+  return node.first_bit < 0 ? 0 : std::uint64_t{1} << node.first_bit;
 }
 
 // A tile's calls. Which unit runs depends on the shorter pieces around it and on being first.
@@ -59,7 +68,7 @@ struct PlanCall {
   };
   struct Variant {
     std::uint64_t mask;
-    bool is_first;  // on the first pieces of all reduced labels
+    bool is_first;  // on the first pieces of all reduced labels, or of those of the buffer
     Unit unit;
     std::vector<std::int64_t> slots;
     std::int64_t lines_ahead;  // entries of the list that a call goes through
@@ -72,7 +81,8 @@ struct PlanCall {
     std::shared_ptr<const CompiledUnit> code[2];
   };
   std::vector<Operand> operands;  // output first
-  std::vector<Label> reduced;     // reduced labels that loops above cut
+  std::vector<Label> reduced;     // reduced labels that loops above cut, inside the buffer if any
+  int sums = -1;                  // the scratch buffer it sums in
   int ahead = -1;                 // the scratch buffer whose next source it asks for
   std::vector<Variant> variants;
 };
@@ -97,6 +107,7 @@ struct Plan {
   std::size_t measured_slots = 0;  // the most slots of a variant with an aligned label
   int operand_count = 0;           // output and inputs
   bool is_direct = false;
+  bool has_sums = false;     // in some scratch buffer
   bool is_streamed = false;  // some unit streams its stores
 };
 

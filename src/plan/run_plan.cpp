@@ -2,7 +2,9 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "plan/arena.hpp"
 #include "plan/plan.hpp"
@@ -39,22 +41,43 @@ struct Ahead {
   char* base = nullptr;
 };
 
+// Of a piece of a parallel loop over a sum: which part of its buffer's nodes is to run, and where
+// the buffer is.
+struct SumPart {
+  enum class Kind : std::uint8_t { whole, filling, addition };
+  Kind kind = Kind::whole;
+  char* memory = nullptr;
+};
+
 // One worker's state; its arrays lie in the worker's arena.
 struct State {
   LabelRange* ranges;
   char** bases;                  // per buffer: the element at lo = 0 of all labels
   Ahead ahead;                   // there is at most one
   std::int64_t* slots;           // room for those that are measured
+  std::int64_t* begins;          // per scratch buffer of sums and label: lo where it was made
   const Frame* loops = nullptr;  // innermost first, inside the parallel loop if there is one
   std::uint64_t mask = 0;
+  SumPart part;
   bool in_parallel = false;
   Arena* arena = nullptr;  // for this worker's scratch
 };
 
+std::size_t begin_count(const Plan& plan) {
+  return plan.has_sums ? plan.scratch_bytes.size() * plan.extents.size() : 0;
+}
+
 std::size_t state_bytes(const Plan& plan) {
   return plan.extents.size() * sizeof(LabelRange) +
          (plan.operand_count + plan.scratch_bytes.size()) * sizeof(char*) +
-         plan.measured_slots * sizeof(std::int64_t);
+         (plan.measured_slots + begin_count(plan)) * sizeof(std::int64_t);
+}
+
+// The bytes of a piece's buffer in a parallel loop over a sum.
+std::int64_t sum_bytes(const Plan& plan, int at) {
+  const PlanNode& scratch = plan.nodes[static_cast<std::size_t>(at) + 1];
+  const auto bytes = static_cast<std::size_t>(plan.scratch_bytes[scratch.index]);
+  return static_cast<std::int64_t>(Arena::rounded(bytes));
 }
 
 State state_in(const Plan& plan, char* memory) {
@@ -62,10 +85,17 @@ State state_in(const Plan& plan, char* memory) {
   state.bases = reinterpret_cast<char**>(memory + plan.extents.size() * sizeof(LabelRange));
   state.slots =
       reinterpret_cast<std::int64_t*>(state.bases + plan.operand_count + plan.scratch_bytes.size());
+  state.begins = state.slots + plan.measured_slots;
   return state;
 }
 
 void walk(Run& run, int begin, int end, State& state);
+
+// Per label, where the sums of a scratch buffer begin; null for no buffer.
+std::int64_t* begins_of(const Plan& plan, int scratch, const State& state) {
+  return scratch < 0 ? nullptr
+                     : state.begins + static_cast<std::size_t>(scratch) * plan.extents.size();
+}
 
 // The variant's slots, with those that depend on the length of an aligned label's piece.
 const std::int64_t* measured_slots(const Plan& plan, const PlanCall::Variant& variant,
@@ -80,7 +110,8 @@ const std::int64_t* measured_slots(const Plan& plan, const PlanCall::Variant& va
 
 void call(const Run& run, const PlanCall& call, State& state) {
   bool is_first = true;
-  for (Label l : call.reduced) is_first &= state.ranges[l].lo == 0;
+  const std::int64_t* begins = begins_of(run.plan, call.sums, state);
+  for (Label l : call.reduced) is_first &= state.ranges[l].lo == (begins ? begins[l] : 0);
   const PlanCall::Variant* variant = call.variants.data();
   while (variant->mask != state.mask || variant->is_first != is_first) ++variant;
   char* pointers[kMaxOperands];
@@ -134,8 +165,10 @@ void walk_piece(Run& run, int at, State& state, LabelRange piece) {
   }
 }
 
-// The length of the node's first piece: up to a line of the output, or none.
+// The length of the node's first piece, if it is one of its own: up to a line of the output, or
+// what later ones add to.
 std::int64_t first_piece(const Run& run, const PlanNode& node, const State& state) {
+  if (node.is_sum) return std::min(node.step, state.ranges[node.label].len);
   if (!node.is_aligned) return 0;
   const char* out = state.bases[0];
   for (std::size_t l = 0; l < run.plan.out_moves.size(); ++l)
@@ -161,22 +194,36 @@ void walk_split(Run& run, int at, State& state) {
   const LabelRange whole = state.ranges[node.label];
   const std::int64_t first = first_piece(run, node, state);
   const std::int64_t tail = (whole.len - first) % node.step, main = whole.len - first - tail;
+  const std::uint64_t mask = state.mask;
+  state.mask |= first_bit(node);
   if (first > 0) walk_piece(run, at, state, {whole.lo, first, whole.shift});
+  state.mask = mask;
   if (main > 0) walk_piece(run, at, state, {whole.lo + first, main, whole.shift});
   if (tail > 0) walk_piece(run, at, state, {whole.lo + first + main, tail, whole.shift});
   state.ranges[node.label] = whole;
 }
 
-void walk_parallel(Run& run, int at, State& state) {
+std::int64_t piece_count(const PlanNode& node, std::int64_t length) {
+  return (length + node.step - 1) / node.step;
+}
+
+// The piece of a parallel loop with this number.
+LabelRange piece_at(const PlanNode& node, LabelRange whole, std::int64_t piece) {
+  const std::int64_t p = piece * node.step;
+  return {whole.lo + p, std::min(node.step, whole.len - p), whole.shift};
+}
+
+// `sums`: buffers of the pieces one after the other, if they sum.
+void walk_parallel(Run& run, int at, State& state, char* sums) {
   struct Argument {
     Run& run;
     int at;
     const State& state;
-  } argument{run, at, state};
+    char* sums;
+  } argument{run, at, state, sums};
   const PlanNode& node = run.plan.nodes[at];
-  const std::int64_t pieces = (state.ranges[node.label].len + node.step - 1) / node.step;
   auto body = [](void* data, std::int64_t piece) {
-    auto& [run, at, outer] = *static_cast<Argument*>(data);
+    auto& [run, at, outer, sums] = *static_cast<Argument*>(data);
     const PlanNode& node = run.plan.nodes[at];
     const std::size_t bytes = state_bytes(run.plan);
     const bool is_caller = std::this_thread::get_id() == run.caller;
@@ -192,12 +239,31 @@ void walk_parallel(Run& run, int at, State& state) {
     state.ahead = outer.ahead;
     state.in_parallel = true;
     state.arena = &arena;
-    const LabelRange whole = outer.ranges[node.label];
-    const std::int64_t p = piece * node.step;
-    walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p), whole.shift});
+    if (sums) state.part = {SumPart::Kind::filling, sums + piece * sum_bytes(run.plan, at)};
+    walk_piece(run, at, state, piece_at(node, outer.ranges[node.label], piece));
     if (run.plan.is_streamed) finish_streaming();
   };
-  run.executor.run(run.executor.context, pieces, body, &argument);
+  run.executor.run(run.executor.context, piece_count(node, state.ranges[node.label].len), body,
+                   &argument);
+}
+
+// Whoever filled a piece's buffer, they are added in turn: to the same bits on every number of
+// threads.
+void walk_parallel_sum(Run& run, int at, State& state) {
+  const PlanNode& node = run.plan.nodes[at];
+  const LabelRange whole = state.ranges[node.label];
+  const std::int64_t bytes = sum_bytes(run.plan, at), count = piece_count(node, whole.len);
+  Arena::Lease memory(*state.arena, static_cast<std::size_t>(count * bytes));
+  if (!memory.data()) {
+    run.failed = true;
+    return;
+  }
+  walk_parallel(run, at, state, memory.data());
+  for (std::int64_t piece = 0; piece < count && !run.failed; ++piece) {
+    state.part = {SumPart::Kind::addition, memory.data() + piece * bytes};
+    walk_piece(run, at, state, piece_at(node, whole, piece));
+  }
+  state.ranges[node.label] = whole;
 }
 
 // Points to the box that the next copy into the buffer will read: one step on in the innermost loop
@@ -220,18 +286,25 @@ void look_ahead(const PlanAhead& ahead, State& state) {
 
 void walk_scratch(Run& run, int at, State& state) {
   const PlanNode& node = run.plan.nodes[at];
-  Arena::Lease memory(*state.arena, run.plan.scratch_bytes[node.index]);
-  if (!memory.data()) {
+  const SumPart part = std::exchange(state.part, {});
+  std::optional<Arena::Lease> memory;
+  if (!part.memory) memory.emplace(*state.arena, run.plan.scratch_bytes[node.index]);
+  char* base = part.memory ? part.memory : memory->data();
+  if (!base) {
     run.failed = true;
     return;
   }
-  char* base = memory.data();
   const std::vector<std::int64_t>& moves = run.plan.scratch_moves[node.index];
   for (std::size_t l = 0; l < moves.size(); ++l) base -= moves[l] * state.ranges[l].lo;
   state.bases[run.plan.operand_count + node.index] = base;
   const PlanAhead& ahead = run.plan.ahead[node.index];
   if (ahead.operand >= 0) look_ahead(ahead, state);
-  walk(run, at + 1, node.end, state);
+  if (node.is_sum)
+    for (std::size_t l = 0; l < run.plan.extents.size(); ++l)
+      begins_of(run.plan, node.index, state)[l] = state.ranges[l].lo;
+  using Kind = SumPart::Kind;
+  walk(run, part.kind == Kind::addition ? node.addition : at + 1,
+       part.kind == Kind::filling ? node.addition : node.end, state);
 }
 
 void walk(Run& run, int begin, int end, State& state) {
@@ -252,7 +325,12 @@ void walk(Run& run, int begin, int end, State& state) {
         break;
       case PlanNode::Kind::parallel_loop:
         // Nested parallel loops do not oversubscribe: the inner ones run in their worker.
-        state.in_parallel ? walk_loop(run, at, state) : walk_parallel(run, at, state);
+        if (state.in_parallel)
+          walk_loop(run, at, state);
+        else if (node.is_sum)
+          walk_parallel_sum(run, at, state);
+        else
+          walk_parallel(run, at, state, nullptr);
         break;
     }
   }
@@ -265,6 +343,11 @@ std::size_t arena_bytes(const Plan& plan) {
   std::size_t bytes = 2 * Arena::rounded(state_bytes(plan));
   for (std::int64_t scratch : plan.scratch_bytes)
     bytes += Arena::rounded(static_cast<std::size_t>(scratch));
+  for (std::size_t at = 0; at < plan.nodes.size(); ++at)
+    if (const PlanNode& node = plan.nodes[at];
+        node.kind == PlanNode::Kind::parallel_loop && node.is_sum)
+      bytes += static_cast<std::size_t>(piece_count(node, plan.extents[node.label]) *
+                                        sum_bytes(plan, static_cast<int>(at)));
   return bytes;
 }
 

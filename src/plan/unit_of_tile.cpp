@@ -38,7 +38,7 @@ class Builder {
   UnitOfTile run(SumPiece piece) {
     Unit& unit = made_.unit;
     unit.dtype = nest_.contraction.dtype;
-    if (chain_.tile->update == Update::output) set_output(piece);
+    if (chain_.tile->update != Update::assign) set_output(piece);
     set_ahead();
     collect_variables();
     merge_reduced();
@@ -65,9 +65,10 @@ class Builder {
   void set_output(SumPiece piece) {
     Unit& unit = made_.unit;
     const Tile& tile = *chain_.tile;
-    unit.alpha = nest_.contraction.alpha;
+    const bool is_output = tile.update == Update::output;
+    if (is_output) unit.alpha = nest_.contraction.alpha;
     const bool has_run_time_sizes = shape_ == UnitShape::argument;
-    if (piece != SumPiece::later && nest_.contraction.beta == Beta::runtime)
+    if (is_output && piece != SumPiece::later && nest_.contraction.beta == Beta::runtime)
       unit.old = Old::scale_by_beta;
     else if (piece != SumPiece::whole || (has_run_time_sizes && nest_.contraction.has_sum()))
       unit.old = Old::add_if_told;
@@ -133,7 +134,7 @@ class Builder {
 
   void collect_variables() {
     for (const TileVar& var : chain_.tile->vars) {
-      const bool is_reduced = is_reduced_in(*chain_.tile, var);
+      const bool is_reduced = is_summed(*chain_.tile, var.label);
       std::int64_t length = ranges_[var.label].len;
       const For* loop = loop_over(var.label);
       if (loop) length = std::min(length, loop->step);
@@ -251,9 +252,11 @@ class Builder {
       made.superblocks = sized_or_none(merge > 1 ? blocks / merge : 0);
       made.blocks = sized_or_none(merge > 1 ? blocks % merge : blocks);
     }
-    made.trips = sized_or_none(trips - blocks * merge);
+    // A loop's whole pieces that are one trip are a straight line.
+    const bool is_one_trip = loop_over(variable.var.label) && variable.length == made.factor;
+    made.trips = is_one_trip ? Size{1} : sized_or_none(trips - blocks * merge);
     const std::int64_t tail = variable.length % variable.var.factor;
-    if (any_tail)
+    if (any_tail && !is_one_trip)
       made.tail_slot = argument(tail).slot;
     else
       made.tail = tail;

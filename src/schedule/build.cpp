@@ -20,6 +20,10 @@ constexpr std::int64_t kSumBlock = 16;     // rows summed at once when each lies
 constexpr std::int64_t kMostRows = 64;     // of a block that is summed before the next
 constexpr double kMostReuse = 32;          // of what memory brings: beyond, arithmetic takes longer
 constexpr int kMerge = 32;                 // additions to an accumulator
+constexpr std::int64_t kRowPiece = 16384;  // bytes of rows that are summed
+constexpr std::int64_t kLongRow = 65536;   // that is cut into such pieces
+constexpr std::int64_t kSumPieces = 16;    // of a sum, that may run at the same time
+constexpr std::int64_t kMostBlocks = 256;  // of a sum, added one after the other
 constexpr int kLeastGray = 8;              // steps that are worth an order of their own
 constexpr std::int64_t kHalves = 4;        // half vectors of a sum of products
 constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
@@ -42,7 +46,7 @@ class ScheduleBuilder::Builder {
     cycles_ = cycles;
     length_ = c_.extents;
     tile_.packed ? add_blocked_loops() : add_plain_loops();
-    if (cycles_ > kParallelCycles) make_some_parallel();
+    if (cycles_ > kParallelCycles && !tile_.is_by_rows) make_some_parallel();
   }
 
   void finish(Schedule& schedule) {
@@ -136,6 +140,7 @@ class ScheduleBuilder::Builder {
     if (plan_.order == LoopOrder::by_lines) chunked = add_lines();
     if (plan_.order == LoopOrder::by_blocks) return add_moved_blocks();
     if (plan_.order == LoopOrder::by_diagonals) return add_diagonals();
+    if (plan_.order == LoopOrder::by_rows) return add_rows();
     if (plan_.order == LoopOrder::by_sum) {
       add_blocks_of_rows();
       chunked = true;
@@ -205,6 +210,54 @@ class ScheduleBuilder::Builder {
     return ((extent + pieces - 1) / pieces + unit - 1) / unit * unit;
   }
 
+  // Whole rows, a few at a time, are what the hardware follows best; their sums stay in L1.
+  void add_rows() {
+    Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+    auto share_out = [&](Label l, std::int64_t step) {
+      loop(l, step, order);
+      if (length_[l] < c_.extents[l]) order = Order::serial;
+    };
+    for (Label l : order_)
+      if (l != tile_.vec) share_out(l, 1);
+    if (c_.extents[tile_.vec] * p_.item >= kLongRow)
+      share_out(tile_.vec, even_step(tile_.vec, kRowPiece / p_.item));
+    add_levels(p_.reduced.front(), tile_.steps, order);
+    loop(tile_.vec, tile_.vec_length);
+  }
+
+  // A loop over a sum, inside buffers for blocks of its steps, blocks of these and so on, of few
+  // additions each.
+  void add_levels(Label sum, std::int64_t step, Order order) {
+    auto block_within = [&](std::int64_t length) {
+      std::int64_t block = step;
+      while (block * kMerge < length) block *= kMerge;
+      return block;
+    };
+    std::int64_t outside = length_[sum];
+    auto level = [&](std::int64_t block) {
+      loop(sum, block, order);
+      schedule_->outer.emplace_back(BufferSpec{});
+      order = Order::serial;
+      outside = block;
+    };
+    if (order == Order::parallel) {
+      const std::int64_t piece = (outside + kSumPieces - 1) / kSumPieces;
+      const std::int64_t block = block_within(piece);
+      if (piece > block) level((piece + block - 1) / block * block);
+    }
+    while (block_within(outside) > step) level(block_within(outside));
+    loop(sum, step);
+  }
+
+  // The same for long sums of nothing but elements: in those of products, errors of these weigh as
+  // much, and buffers cost.
+  void loop_over_sum(Label sum, std::int64_t step) {
+    if (c_.in.size() == 1 && !c_.is_dynamic(sum) && length_[sum] > step * kMostBlocks)
+      add_levels(sum, step, Order::serial);
+    else
+      loop(sum, step);
+  }
+
   // Blocks of rows that stay a small part of L2, with the next one beside them.
   void add_blocks_of_rows() {
     for (const Operand& a : p_.in) {
@@ -212,7 +265,7 @@ class ScheduleBuilder::Builder {
       const std::int64_t row = c_.extents[tile_.vec] * p_.item;
       for (Label l : p_.reduced)
         if (a.access->strides[l] != 0)
-          return loop(l, std::clamp(target_.l2_bytes / 6 / row, kSumBlock, kMostRows));
+          return loop_over_sum(l, std::clamp(target_.l2_bytes / 6 / row, kSumBlock, kMostRows));
     }
   }
 
@@ -223,7 +276,7 @@ class ScheduleBuilder::Builder {
       const bool is_read_once = a.elements * 4 > p_.points;
       if (!is_read_once || a.access->strides[tile_.vec] != 1) continue;
       for (Label l : p_.reduced)
-        if (std::abs(a.access->strides[l]) * p_.item >= kPage) loop(l, kSumBlock);
+        if (std::abs(a.access->strides[l]) * p_.item >= kPage) loop_over_sum(l, kSumBlock);
     }
   }
 
@@ -372,6 +425,16 @@ class ScheduleBuilder::Builder {
   std::vector<LoopSpec> sum_, vec_block_, unroll_block_;  // innermost first
   Schedule* schedule_ = nullptr;
 };
+
+bool sums_whole_rows(const Problem& p, Label vec) {
+  if (p.reduced.size() != 1 || p.c.extents[vec] * p.item < kPage ||
+      p.c.is_dynamic(p.reduced.front()))
+    return false;
+  return std::ranges::any_of(p.in, [&](const Operand& a) {
+    return a.access->strides[vec] == 1 && a.is_summed && p.outgrows_caches(a) &&
+           a.elements * 2 > p.points;
+  });
+}
 
 bool sums_parts_of_rows(const Problem& p, const RegisterTile& tile) {
   if (tile.vec < 0 || p.c.is_reduced(tile.vec) || tile.packed != 0 ||

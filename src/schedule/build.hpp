@@ -11,9 +11,9 @@ namespace einjit {
 // How the loops around a tile may be ordered. Without packing: the tile's labels innermost, the vec
 // label or the unroll label outside; all by output stride; all by the strides of the largest input;
 // or so, but with a few lines of each row of the output innermost; blocks of lines of the output's
-// rows and the input's, a copy going along the input's; blocks of a copy's tiles by diagonals; or
-// as the first, inside a loop over blocks of rows that are summed. With packing: which side's block
-// is the outer one.
+// rows and the input's, a copy going along the input's; blocks of a copy's tiles by diagonals; as
+// the first, inside a loop over blocks of rows that are summed; or along whole rows that are
+// summed, a few at a time. With packing: which side's block is the outer one.
 enum class LoopOrder : std::uint8_t {
   vec_outside,
   unroll_outside,
@@ -22,7 +22,8 @@ enum class LoopOrder : std::uint8_t {
   by_lines,
   by_blocks,
   by_diagonals,
-  by_sum
+  by_sum,
+  by_rows
 };
 
 // With packing: how much of the sum panels hold. Panels of few steps stay in L1; panels of the
@@ -42,6 +43,9 @@ inline constexpr double kParallelCycles = 400e3;
 
 // What a parallel loop's pieces leave idle on two and four threads, on average, against the work.
 double idle_part(std::int64_t extent, std::int64_t step);
+
+// Whether rows of an input along the label come from memory, are read once, and are summed.
+bool sums_whole_rows(const Problem& problem, Label vec);
 
 // Whether a tile reads parts of rows that come from memory and are summed: it goes through whole
 // rows only in blocks of them.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <ranges>
 
 #include "schedule/alignment.hpp"
 
@@ -9,7 +10,8 @@ namespace einjit {
 namespace {
 
 constexpr std::int64_t kLargestTile = 16384;  // what is emitted grows with it
-constexpr int kMostCuttingLoops = 32;         // a plan's mask has a bit for each, and for packing's
+constexpr int kMostCuttingLoops = 32;  // a plan's mask has a bit for each, and for those of copies
+constexpr int kMostBuffers = 6;        // of sums
 
 class Checker {
  public:
@@ -22,6 +24,7 @@ class Checker {
       auto done = std::visit([&](const auto& i) { return check_item(i); }, item);
       if (!done) return done;
     }
+    if (auto done = check_buffers(); !done) return done;
     if (auto done = check_diagonal(); !done) return done;
     if (auto done = check_covered(); !done) return done;
     if (auto done = check_factored_out(); !done) return done;
@@ -74,8 +77,6 @@ class Checker {
   }
 
   Result<void> check_item(const LoopSpec& loop) {
-    if (loop.order == Order::parallel && c_.is_reduced(loop.label))
-      return fail(fmt::format("'{}' is summed: its loop cannot be parallel", name(loop.label)));
     if (loop.is_aligned)
       if (auto done = check_aligned(loop); !done) return done;
     if (aligned_ && aligned_->label == loop.label && aligned_ != &loop)
@@ -93,6 +94,31 @@ class Checker {
       return fail(fmt::format("the step of '{}' must be a multiple of its panel's width {}",
                               name(loop.label), var->factor));
     length_[loop.label] = std::min(length_[loop.label], loop.step);
+    return {};
+  }
+
+  Result<void> check_item(const BufferSpec&) const { return {}; }
+
+  Result<void> check_buffers() const {
+    bool sums = false, is_inside = false;
+    int buffers = 0;
+    for (const auto& item : schedule_.outer | std::views::reverse) {
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        if (loop->order == Order::parallel && c_.is_reduced(loop->label) && !is_inside)
+          return fail(fmt::format(
+              "'{}' is summed: its loop can be parallel only right outside of 'buffer out'",
+              name(loop->label)));
+        sums |= c_.is_reduced(loop->label);
+      }
+      is_inside = std::holds_alternative<BufferSpec>(item);
+      if (!is_inside) continue;
+      if (!sums) return fail("'buffer out' is for loops inside it over a summed label");
+      if (++buffers > kMostBuffers)
+        return fail(fmt::format("the output has more than {} buffers", kMostBuffers));
+    }
+    if (buffers > 0 && aligned_)
+      return fail(
+          fmt::format("'{}' is aligned, but the output is buffered", name(aligned_->label)));
     return {};
   }
 

@@ -17,7 +17,7 @@ constexpr double kIdle = 0.05;          // of idle threads' time: one thread doe
 constexpr std::size_t kFirstPlans = 2;  // of a tile: if they are far behind, so are the others
 constexpr double kFarBehind = 1.4;
 constexpr double kLeastTraffic = 1.08;  // what a schedule takes at least, against its tiles in L1
-constexpr double kCopyCycles = 250;     // to call a copy into a panel, and the tiles that read it
+constexpr double kCopyCycles = 250;     // to call a copy into or out of a buffer, and its tiles
 constexpr double kByDiagonals = 0.6;    // of a transpose's time, as measured
 constexpr double kPieceCycles = 500;    // to start a parallel piece, and to order its stores
 
@@ -43,6 +43,7 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
       }
     return plans;
   }
+  if (tile.is_by_rows) return {{LoopOrder::by_rows}};
   if (p.bytes < static_cast<double>(p.target.l1_bytes)) {
     const bool is_reused = tile.unroll >= 0 && std::ranges::any_of(c.in, [&](const Access& a) {
                              return a.strides[tile.unroll] == 0;
@@ -65,11 +66,12 @@ class LoopCost {
     lengths = c.extents;
     double trips = 1;  // of all loops so far
     for (const auto& item : schedule.outer) {
-      if (std::holds_alternative<PackSpec>(item)) {
+      const auto* at = std::get_if<LoopSpec>(&item);
+      if (!at) {
         copies_ += trips;
         continue;
       }
-      const LoopSpec& loop = std::get<LoopSpec>(item);
+      const LoopSpec& loop = *at;
       std::int64_t& length = lengths[static_cast<std::size_t>(loop.label)];
       const auto times = static_cast<double>((length + loop.step - 1) / loop.step);
       trips *= times;

@@ -45,7 +45,7 @@ class Hints {
     schedule_.prefetch = Prefetch::none;
     schedule_.ahead.clear();
     choose_stores();
-    if (!goes_by_diagonals()) ask_ahead();
+    if (!goes_by_diagonals() && !tile_.is_by_rows) ask_ahead();
   }
 
  private:

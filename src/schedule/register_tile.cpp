@@ -7,6 +7,7 @@
 #include <ranges>
 #include <utility>
 
+#include "schedule/build.hpp"
 #include "schedule/streams.hpp"
 
 namespace einjit {
@@ -16,6 +17,7 @@ constexpr std::int64_t kShortSum = 16;
 constexpr double kLeastPacked = 2000;  // multiply-adds
 constexpr double kLeastReuse = 4;      // of a packed element
 constexpr std::size_t kMostTiles = 40;
+constexpr std::int64_t kRowsAtOnce = 8, kVectorsOfRow = 4;
 constexpr int kMostWidths = 8;               // vectors, beside unrolled labels
 constexpr std::int64_t kMostUnrolled = 128;  // multiply-adds in the body of a loop of many steps
 
@@ -130,8 +132,8 @@ class Enumerator {
   std::uint64_t kind_of(const RegisterTile& tile) const {
     auto number = [](Label l) { return static_cast<std::uint64_t>(l + 1); };
     return number(tile.vec) << 48 | number(tile.unroll) << 32 | number(tile.unroll2) << 16 |
-           (moves_blocks(p_, tile) ? 1u << 4 : 0u) | tile.packed << 2 |
-           (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
+           (tile.is_by_rows ? 1u << 5 : 0u) | (moves_blocks(p_, tile) ? 1u << 4 : 0u) |
+           tile.packed << 2 | (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
   }
 
   // Whether the unrolled rows that are read where they are, or written, fall into one set of L1,
@@ -232,6 +234,7 @@ class Enumerator {
       before = vectors;
     }
     consider_joined(vec);
+    consider_rows(vec);
     unrolled_.clear();
     for (Label unroll : p_.kept)
       if (unroll != vec && is_worth_unrolling(unroll, vec)) unrolled_.push_back(unroll);
@@ -252,6 +255,17 @@ class Enumerator {
         }
       }
     }
+  }
+
+  // A few lines of a few whole rows: as many as the hardware follows.
+  void consider_rows(Label vec) {
+    if (!sums_whole_rows(p_, vec) || c_.extents[p_.reduced.front()] < 2 * kRowsAtOnce) return;
+    RegisterTile tile;
+    tile.vec = vec;
+    tile.vec_length = kVectorsOfRow * lanes_;
+    tile.steps = kRowsAtOnce;
+    tile.is_by_rows = true;
+    consider(tile);
   }
 
   // Copies with short runs that are written end to end, in whole lines, and read as blocks that are

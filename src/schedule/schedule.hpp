@@ -25,6 +25,10 @@
 // `factor out in0` multiplies by in0 what the rest has been summed to over the labels in0 does not
 // have, instead of every term (the distributive law): its own summed labels stand before those.
 //
+// `buffer out` has the sums of the loops inside, over part of what is summed, in a packed buffer of
+// their own, and adds them to the output (or the buffer outside) when those loops are done. So sums
+// of many blocks grow in levels, none of many additions, and rounding errors do not add up.
+//
 // `pack in0 ahead` asks for the lines that the next copy of in0 will read while the tiles in
 // between compute, a few at a time. `prefetch in1 k 128` asks, with every vector of in1 a tile
 // reads, for the one 128 elements further along k. Both are hints: what is asked for in vain costs
@@ -83,6 +87,10 @@ struct PackSpec {
   bool operator==(const PackSpec&) const = default;
 };
 
+struct BufferSpec {
+  bool operator==(const BufferSpec&) const = default;
+};
+
 enum class Role : std::uint8_t { vec, unroll, reduce };
 
 struct TileVar {
@@ -108,7 +116,7 @@ struct AheadSpec {
 };
 
 struct Schedule {
-  std::vector<std::variant<LoopSpec, PackSpec>> outer;  // outermost first
+  std::vector<std::variant<LoopSpec, PackSpec, BufferSpec>> outer;  // outermost first
   std::vector<TileVar> tile;
   Store store = Store::cached;
   Prefetch prefetch = Prefetch::none;

@@ -63,6 +63,7 @@ void Streams::add_nest() {
       packs_.push_back({*pack, depth});
       continue;
     }
+    if (!std::holds_alternative<LoopSpec>(item)) continue;
     const LoopSpec& loop = nest_.loops[depth] = std::get<LoopSpec>(item);
     const auto outside = nest_.all.subspan(depth * nest_.labels, nest_.labels);
     const auto inside = nest_.all.subspan((depth + 1) * nest_.labels, nest_.labels);

@@ -53,11 +53,12 @@ class ScheduleParser {
       Result<void> done =
           word == "loop"     ? parse_loop()
           : word == "pack"   ? parse_pack()
+          : word == "buffer" ? parse_buffer()
           : word == "tile"   ? parse_tile()
           : word == "factor" ? parse_factored()
           : word == "stream" || word == "prefetch"
               ? parse_hint(word)
-              : fail("expected 'loop', 'pack', 'factor', 'stream', 'prefetch' or 'tile'");
+              : fail("expected 'loop', 'pack', 'buffer', 'factor', 'stream', 'prefetch' or 'tile'");
       if (!done) return std::unexpected(done.error());
       has_tile = word == "tile";
       if (position_ < words_.size() && !is_line_end()) {
@@ -148,6 +149,12 @@ class ScheduleParser {
       pack.is_ahead = true;
     }
     schedule_.outer.emplace_back(pack);
+    return {};
+  }
+
+  Result<void> parse_buffer() {
+    if (take() != "out") return fail("expected 'out'");
+    schedule_.outer.emplace_back(BufferSpec{});
     return {};
   }
 
@@ -248,10 +255,11 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
       text += fmt::format("loop {} {}{}{}{}\n", c.names[loop->label], loop->step,
                           loop->order == Order::parallel ? " parallel" : "",
                           loop->is_aligned ? " aligned" : "", loop->is_diagonal ? " diagonal" : "");
+    } else if (const auto* pack = std::get_if<PackSpec>(&item)) {
+      const std::string factor = pack->factor < 0 ? "" : fmt::format("*in{}", pack->factor);
+      text += fmt::format("pack in{}{}{}\n", pack->operand, factor, pack->is_ahead ? " ahead" : "");
     } else {
-      const PackSpec& pack = std::get<PackSpec>(item);
-      const std::string factor = pack.factor < 0 ? "" : fmt::format("*in{}", pack.factor);
-      text += fmt::format("pack in{}{}{}\n", pack.operand, factor, pack.is_ahead ? " ahead" : "");
+      text += "buffer out\n";
     }
   }
   for (int k = 0; k < kMostFactors; ++k)

@@ -46,6 +46,7 @@ constexpr double kRowsInSet = 8;        // of L1, that tiles may ask for togethe
 constexpr double kRowCost = 0.015;      // more of a line, for each further row
 constexpr double kLongPiece = 12;       // lines of a row read at once: prefetchers follow each
 constexpr double kFollowedLate = 0.25;  // if a tile reads several such rows
+constexpr double kPartOfRow = 1.2;      // more of a line, if a tile sums parts of rows
 constexpr double kAskedTooEarly = 0.5;
 constexpr double kAskedTwice = 2;  // what is gone before it is read
 constexpr double kStartLines = 8;
@@ -72,6 +73,7 @@ class Analysis : Streams {
           (p_.reduced.empty() || !is_followed(s)) && !is_asked_by_blocks(s))
         lines *= asked_cost(s);
       if (is_lost_before_read(s)) lines *= kAskedTwice;
+      if (reads_parts_of_rows(s)) lines *= kPartOfRow;
       if (is_waited_for(s)) {
         const double late = lateness(s);
         result.waited_lines += lines * late;
@@ -179,6 +181,20 @@ class Analysis : Streams {
     for (const TileVar& var : schedule_.tile)
       if (var.role == Role::unroll && s.access().strides[var.label] != 0) return false;
     return lines_along(s) >= kLongPiece;
+  }
+
+  // Whether a tile sums long pieces of rows that lie on pages of their own, and leaves the rest of
+  // each row for later: few lines are on their way when it goes to the next.
+  bool reads_parts_of_rows(const Stream& s) const {
+    if (s.is_output || s.is_dense || s.is_copied || line_cost(s) < 1 || is_asked_for(s) ||
+        is_followed(s) || !is_read_in_turn(s))
+      return false;
+    const Lengths tile = nest_.lengths(nest_.loops.size());
+    return std::ranges::any_of(schedule_.tile, [&](const TileVar& var) {
+      const auto stride = static_cast<double>(std::abs(s.access().strides[var.label]));
+      return var.role == Role::reduce && tile[static_cast<std::size_t>(var.label)] > 1 &&
+             stride * item() >= kPage && s.boxes[s.to].run < stride;
+    });
   }
 
   // Of a line, against one from memory: what L3 can hold comes from there, and if everything fits
