@@ -21,6 +21,7 @@ constexpr double kLeastAligned = 0.25;       // of L1, that one call writes
 constexpr std::int64_t kMostRows = 1024;     // that one loop goes along
 constexpr std::int64_t kMostReads = 2;       // of what is asked for ahead
 constexpr std::int64_t kLinesAhead = 16;     // of a row
+constexpr std::int64_t kLinesNear = 5;       // of rows that share a set
 constexpr std::int64_t kTilesOfRows = 4;     // end to end, where rows are short
 constexpr std::int64_t kLinesOfBox = 32;     // whose next one is asked for
 constexpr std::int64_t kBytesOfRows = 4096;  // summed one after the other, asked for ahead
@@ -128,9 +129,10 @@ class Hints {
         schedule_.ahead.push_back({static_cast<int>(k), row, block});
       else if (c_.extents[row] >= 4 * kLinesAhead * line_items())
         schedule_.ahead.push_back({static_cast<int>(k), row, lines_ahead(a, row) * line_items()});
-      else if (const auto box = next_box(a))
-        schedule_.ahead.push_back({static_cast<int>(k), box->label, box->distance});
-      else if (const Label next = label_across(a); next >= 0)
+      else if (const auto box = next_box(a)) {
+        const Ahead ahead = nearer(a, *box);
+        schedule_.ahead.push_back({static_cast<int>(k), ahead.label, ahead.distance});
+      } else if (const Label next = label_across(a); next >= 0)
         schedule_.ahead.push_back({static_cast<int>(k), next, tile_.step_of(next)});
     }
   }
@@ -230,6 +232,20 @@ class Hints {
           small = {loop->label, steps};
       }
     return found ? found : small;
+  }
+
+  // A box that goes on where the rows of this one end, if so many rows share a set of L1 that what
+  // is asked for early is lost there: a few lines further will do.
+  Ahead nearer(const Access& a, const Ahead& box) const {
+    if (rows_in_a_set(p_, tile_, a) <= l1_ways(target_)) return box;
+    Ahead near = box;
+    std::int64_t run = 1;
+    for (Label l = label_of_stride(a, 1); l >= 0 && l != box.label; l = label_of_stride(a, run)) {
+      if (c_.extents[l] == 1) return box;
+      if (run <= kLinesNear * line_items()) near = {l, kLinesNear * line_items() / run};
+      run *= c_.extents[l];
+    }
+    return run == a.strides[box.label] ? near : box;
   }
 
   // The label along which short rows lie end to end, if the tile reads several of them side by side

@@ -23,15 +23,18 @@ inline constexpr std::int64_t kOtherRows = 4;  // in a set of L1, beside those t
 // Lines of one set of L1: it is indexed by the place in a page.
 inline std::int64_t l1_ways(const Target& target) { return target.l1_bytes / kPage; }
 
-// Whether a tile writes rows that fall into one set of L1, too many to wait there for the rest of
-// their lines.
+// The rows of an array that a tile holds and that lie whole pages apart: in one set of L1.
+inline std::int64_t rows_in_a_set(const Problem& p, const RegisterTile& tile, const Access& a) {
+  std::int64_t rows = 1;
+  for (Label l : {tile.vec, tile.unroll, tile.unroll2})
+    if (l >= 0 && a.strides[l] != 0 && a.strides[l] * p.item % kPage == 0) rows *= tile.step_of(l);
+  return rows;
+}
+
+// Whether a tile writes rows that fall into one set, too many to wait there for the rest of their
+// lines.
 inline bool overfills_a_set(const Problem& p, const RegisterTile& tile) {
-  const auto& to = p.c.out.strides;
-  auto rows_along = [&](Label l) {
-    return l >= 0 && to[l] != 0 && to[l] * p.item % kPage == 0 ? tile.step_of(l) : 1;
-  };
-  return rows_along(tile.vec) * rows_along(tile.unroll) * rows_along(tile.unroll2) >
-         l1_ways(p.target) - kOtherRows;
+  return rows_in_a_set(p, tile, p.c.out) > l1_ways(p.target) - kOtherRows;
 }
 
 enum class Level : std::uint8_t { l1, l2 };

@@ -38,9 +38,12 @@ constexpr std::int64_t kFewChannels = 512;  // bytes after which lines lie on fe
 constexpr double kFewRows = 4;              // read at once: the hardware's prefetchers keep up
 constexpr double kFollowedRows = 8;         // along which a loop goes
 constexpr double kAskedRows = 128;          // of a tile, which the hardware could not follow
-constexpr double kAskedAlong = 0.1;     // more of a line asked for, against rows that are followed
-constexpr double kAskedAcross = 0.2;    // if the innermost loop goes to other rows
-constexpr double kCopiedAcross = 0.5;   // and nothing is summed meanwhile
+constexpr double kAskedAlong = 0.1;    // more of a line asked for, against rows that are followed
+constexpr double kAskedAcross = 0.2;   // if the innermost loop goes to other rows
+constexpr double kCopiedAcross = 0.5;  // and nothing is summed meanwhile
+constexpr double kJump = 0.35;         // and boxes lie elsewhere, if they are no larger than this
+constexpr double kLeastJump = 2048, kJumpBytes = 16384;
+constexpr std::int64_t kSameChannels = 65536;  // bytes between lines on the same channels of memory
 constexpr double kVisitLines = 4;       // of a row, that a copy reads before it goes to others
 constexpr double kRowsInSet = 8;        // of L1, that tiles may ask for together
 constexpr double kRowCost = 0.015;      // more of a line, for each further row
@@ -282,9 +285,37 @@ class Analysis : Streams {
     const double across = schedule_.store == Store::streaming ? kCopiedAcross : kAskedAcross;
     const double alone = std::clamp((kVisitLines - visited) / (kVisitLines - 1), 0.0, 1.0);
     const double cost =
-        1 +
+        1 + jump_cost(s) +
         (body < s.to ? kAskedAlong * std::min(1.0, kStreams / visited) + across * alone : across);
     return cost * (1 + kRowCost * std::max(rows_in_one_set(s) - kRowsInSet, 0.0));
+  }
+
+  // Of some lines, by the loops around a tile.
+  bool writes_long_runs() const {
+    return std::ranges::any_of(streams_, [&](const Stream& s) {
+      return s.is_output && s.boxes[body_along(s)].run >= kTogether * line_items();
+    });
+  }
+
+  // What the lines of boxes without gaps cost more that are asked for ahead and do not go on where
+  // the one before ends; or if the output then stays on few channels of memory. Where its lines are
+  // not whole, the order in which they become so decides.
+  double jump_cost(const Stream& s) const {
+    if (p_.out.row_alignment < static_cast<std::int64_t>(line_items()) || !writes_long_runs())
+      return 0;
+    for (const AheadSpec& a : schedule_.ahead) {
+      if (&p_.c.in[static_cast<std::size_t>(a.operand)] != &s.access()) continue;
+      for (std::size_t d = nest_.loops.size(); d-- > 0;) {
+        if (nest_.loops[d].label != a.label || nest_.loops[d].step != a.distance) continue;
+        const StreamBox& box = s.boxes[d + 1];
+        if (box.run < box.elements || box.run * item() < kLeastJump) return 0;
+        const auto step = static_cast<double>(std::abs(s.access().strides[a.label]) * a.distance);
+        const std::int64_t written = p_.c.out.strides[a.label] * a.distance * p_.item;
+        if (step == box.run && written % kSameChannels != 0) return 0;
+        return kJump * std::min(kJumpBytes / (box.run * item()), 1.0);
+      }
+    }
+    return 0;
   }
 
   // As many rows in one set as it has ways: where a tile reads an element of each at a step, a line
