@@ -7,24 +7,33 @@
 namespace einjit {
 namespace {
 
-// Emits the last two loops, by diagonals where both have eight trips and else in turn: in trip `a`
-// and `b` of them, place g = gray(b) of the inner loop and a ^ g of the outer one.
+// Emits the last two loops by diagonals. Where both have eight trips, trip `a` and `b` of them is
+// at place g = gray(b) of the inner loop and a ^ g of the outer one; else at b and (a + b) mod the
+// outer trips.
 void emit_diagonal(UnitFrame& frame, const Unit& unit, const Target& target, const Values& pointers,
                    const std::vector<std::int64_t>& lengths) {
   auto& builder = frame.builder();
   const std::size_t inner = unit.loops.size() - 1, outer = inner - 1;
   // Parts of lines want their other parts soon: an output that begins within one goes in turn.
-  llvm::Value* by_diagonals =
+  llvm::Value* is_aligned = frame.is_aligned();
+  llvm::Value* has_eight =
       frame.is_aligned_and(unit.loops[outer].trips, unit.loops[inner].trips, kDiagonal);
+  llvm::Value* outer_trips = frame.times(unit.loops[outer].trips, 1);
   auto next = [&](llvm::Value* trip) {
     return builder.CreateSub(trip, builder.getInt64(static_cast<std::uint64_t>(-1)));
   };
+  // One further on a diagonal, from the last trip to the first.
+  auto next_on_diagonal = [&](llvm::Value* trip) {
+    llvm::Value* further = next(trip);
+    llvm::Value* around = builder.CreateSelect(builder.CreateICmpEQ(further, outer_trips),
+                                               builder.getInt64(0), further);
+    return builder.CreateSelect(is_aligned, around, trip);
+  };
   frame.emit_loop(unit.loops[outer].trips, {builder.getInt64(0)}, [&](const Values& a) {
-    frame.emit_loop(unit.loops[inner].trips, {builder.getInt64(0)}, [&](const Values& b) {
+    frame.emit_loop(unit.loops[inner].trips, {builder.getInt64(0), a[0]}, [&](const Values& b) {
       llvm::Value* gray = frame.gray_code(b[0]);
-      llvm::Value* at_inner = builder.CreateSelect(by_diagonals, gray, b[0]);
-      llvm::Value* at_outer =
-          builder.CreateSelect(by_diagonals, builder.CreateXor(a[0], gray), a[0]);
+      llvm::Value* at_inner = builder.CreateSelect(has_eight, gray, b[0]);
+      llvm::Value* at_outer = builder.CreateSelect(has_eight, builder.CreateXor(a[0], gray), b[1]);
       Values at = pointers;
       for (std::size_t o = 0; o < at.size(); ++o) {
         const UnitRef& ref = o == 0 ? unit.out : unit.in[o - 1];
@@ -32,7 +41,7 @@ void emit_diagonal(UnitFrame& frame, const Unit& unit, const Target& target, con
           at[o] = frame.advance(at[o], ref.loop_strides[loop], unit.loops[loop].step, place);
       }
       emit_tile(frame, unit, target, lengths, at);
-      return Values{next(b[0])};
+      return Values{next(b[0]), next_on_diagonal(b[1])};
     });
     return Values{next(a[0])};
   });

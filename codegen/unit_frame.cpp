@@ -211,7 +211,9 @@ llvm::Value* UnitFrame::is_told(StoreMode mode) {
 llvm::Value* UnitFrame::is_aligned_and(const Size& a, const Size& b, std::int64_t number) {
   llvm::Value* all = is_aligned();
   for (const Size& size : {a, b})
-    if (!size.is_constant())
+    if (size.is_constant() && size.value != number)
+      all = entry_builder_.getFalse();
+    else if (!size.is_constant())
       all = entry_builder_.CreateAnd(
           all, entry_builder_.CreateICmpEQ(
                    slot(size.slot), entry_builder_.getInt64(static_cast<std::uint64_t>(number))));

@@ -73,8 +73,7 @@ class UnitFrame {
   // Whether the unit is told to store so; streaming only if lines are aligned.
   llvm::Value* is_told(StoreMode mode);
 
-  // Whether the output's pointer is on a cache line and both sizes, if they are not constant, are
-  // this number; computed once.
+  // Whether the output's pointer is on a cache line and both sizes are this number; computed once.
   llvm::Value* is_aligned_and(const Size& a, const Size& b, std::int64_t number);
 
   // Asks for a line.

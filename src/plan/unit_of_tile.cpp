@@ -278,9 +278,8 @@ class Builder {
     const auto& loops = made_.unit.loops;
     if (chain_.loops.size() < 2 || loops.size() < 2 || !chain_.loops.back()->is_diagonal)
       return false;
-    return std::ranges::all_of(std::span(loops).last(2), [](const UnitLoop& loop) {
-      return loop.tail == 0 && (!loop.trips.is_constant() || loop.trips.is(kDiagonal));
-    });
+    return std::ranges::all_of(std::span(loops).last(2),
+                               [](const UnitLoop& loop) { return loop.tail == 0; });
   }
 
   // With run-time sizes a loop is a number of trips and what each operand moves by, whatever it

@@ -42,9 +42,10 @@
 // lines wherever a row lies in memory, which is known at run time only. The first is shorter by
 // what that takes, and what is not a whole piece is stored in the ordinary way.
 //
-// `loop j 16; loop i 16 diagonal`: where both loops have eight pieces, those of i come in the order
-// of the Gray code, and with number g of them number a ^ g of the j's in trip a: neither a row nor
-// a column of tiles is gone along, whose lines share sets of the caches and mislead prefetchers.
+// `loop j 16; loop i 16 diagonal`: neither a row nor a column of tiles is gone along, whose lines
+// share sets of the caches and mislead prefetchers. Where both loops have eight pieces, those of i
+// come in the order of the Gray code, and with number g of them number a ^ g of the j's in trip a;
+// else in turn, each with the next of the j's, from a on and around.
 //
 // Where nothing is summed and whole runs of the vec label lie end to end along an unrolled one, a
 // tile writes them as one: `tile l vec 3, j unroll 16` stores three vectors of 16.
@@ -76,7 +77,7 @@ struct LoopSpec {
   std::int64_t step;
   Order order = Order::serial;
   bool is_aligned = false;   // pieces begin at cache lines of the output
-  bool is_diagonal = false;  // eight by eight pieces with the loop outside go by diagonals
+  bool is_diagonal = false;  // pieces of this and the loop outside go by diagonals
   bool operator==(const LoopSpec&) const = default;
 };
 

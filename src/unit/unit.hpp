@@ -102,7 +102,7 @@ struct Unit {
   int mode_slot = -1;  // holds a StoreMode, in place of `store` and `prefetch`
   UnitAhead ahead;
   std::vector<UnitLoop> loops;  // outermost first
-  bool is_diagonal = false;     // the last two, where both are of eight trips: see LoopSpec
+  bool is_diagonal = false;     // the last two go by diagonals: see LoopSpec
   std::vector<UnitVar> vars;
   UnitRef out;
   std::vector<UnitRef> in;
