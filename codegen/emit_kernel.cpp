@@ -140,7 +140,7 @@ class DriverEmitter {
     auto piece = [&](std::int64_t lo, std::int64_t len) {
       if (len > 0) emit_piece(node, at, {builder_.CreateAdd(whole.lo, number(lo)), len});
     };
-    const std::int64_t first = node.is_sum ? std::min(node.step, whole.len) : 0;
+    const std::int64_t first = node.stores_first ? std::min(node.step, whole.len) : 0;
     const std::int64_t tail = (whole.len - first) % node.step;
     const std::uint64_t mask = mask_;
     mask_ |= first_bit(node);

@@ -198,7 +198,13 @@ TEST(Schedules, SumsInBuffers) {
           "loop j 30 parallel; buffer out; loop j 10; buffer out; loop i 1; loop k 1; loop j 5; "
           "tile j vec 16",
           "buffer out; loop j 16; loop i 8 parallel; loop i 4; loop k 16; tile k vec 16, "
-          "i unroll 4, j reduce"}) {
+          "i unroll 4, j reduce",
+          // Copies that are shared out along the sum fill no buffers.
+          "pack in1; loop i 8 parallel; loop k 16; loop i 4; tile k vec 16, i unroll 4, j reduce",
+          "pack in1; pack in0; loop k 16 parallel; loop i 4; tile k vec 16, i unroll 4, j reduce",
+          "loop j 32; buffer out; pack in1; loop k 16 parallel; loop j 4; loop i 4; "
+          "tile k vec 16, i unroll 4, j reduce 4",
+          "loop j 4; loop i 4; loop k 16; tile k vec 16, i unroll 4, j reduce 4 merge 1"}) {
       CompileOptions options;
       options.schedule = schedule;
       options.specialization = specialization;
@@ -227,7 +233,8 @@ TEST(Schedules, ColumnSumsInLevels) {
   a[777] = 1e8f;
   const Kernel sums = engine.compile("ij->j", layouts);
   const std::string schedule =
-      value_or_throw(engine.try_explain("ij->j", layouts, Stage::schedule));
+      value_or_throw(Engine(Target::generic(Isa::x86_64_v4), {.cache_directory = ""})
+                         .try_explain("ij->j", layouts, Stage::schedule));
   EXPECT_NE(schedule.find("parallel\nbuffer out"), std::string::npos) << schedule;
   std::vector<std::vector<float>> results;
   for (int threads : {1, 2, 3, 4}) {

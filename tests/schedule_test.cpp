@@ -78,6 +78,8 @@ TEST(Schedule, MistakesAreNamed) {
   EXPECT_NE(error("buffer in0; loop i 1; loop j 2; tile k vec 48, j reduce"), "no error");
   EXPECT_NE(error("buffer out; stream out; loop i 1; loop j 2; tile k vec 48, j reduce"),
             "no error");
+  EXPECT_NE(error("buffer out; stream out; loop i 1; loop j 32; tile k vec 48, j reduce"),
+            "no error");
   EXPECT_NE(error("buffer out; loop i 1; loop j 2; loop k 16 aligned; tile k vec 16, j reduce"),
             "no error");
   EXPECT_NE(error("tile i unroll 1024, k vec 1024, j reduce 64"), "no error");
@@ -120,6 +122,46 @@ TEST(Verify, RefusesBrokenNests) {
   LoopNest uncut = good;  // a loop left out: the tile's range is larger than its factor
   uncut.body = std::get<For>(std::get<Alloc>(good.body[0].value).body[1].value).body;
   EXPECT_FALSE(verify(uncut));
+}
+
+// The nest of partial sums, by the interpreter; and such nests that are wrong.
+TEST(Verify, PartialSums) {
+  const Contraction c = matmul(7, 90, 20);
+  std::vector<float> a(7 * 90), b(90 * 20), out(7 * 20), expected(7 * 20);
+  for (std::size_t n = 0; n < a.size(); ++n) a[n] = static_cast<float>(n % 7);
+  for (std::size_t n = 0; n < b.size(); ++n) b[n] = static_cast<float>(n % 5);
+  for (std::size_t i = 0; i < 7; ++i)
+    for (std::size_t k = 0; k < 20; ++k)
+      for (std::size_t j = 0; j < 90; ++j) expected[i * 20 + k] += a[i * 90 + j] * b[j * 20 + k];
+  auto nest_of = [&](const char* text) {
+    const Schedule schedule = value_or_throw(parse_schedule(text, c));
+    EXPECT_TRUE(check(schedule, c)) << text;
+    return lower(c, schedule, Target::generic(Isa::x86_64_v4));
+  };
+  for (const char* text :
+       {"loop j 32; buffer out; loop i 3; loop j 4; loop k 8; tile k vec 8, i unroll 3, j reduce",
+        "loop j 40 parallel; buffer out; loop j 20; buffer out; loop j 3; loop i 1; loop k 16; "
+        "tile k vec 16, j reduce"}) {
+    const LoopNest nest = nest_of(text);
+    EXPECT_TRUE(verify(nest)) << nest.to_string();
+    interpret(nest, {out.data(), a.data(), b.data()}, 1, 0);
+    EXPECT_EQ(out, expected) << text;
+  }
+  const LoopNest good = nest_of(
+      "loop j 30 parallel; buffer out; loop j 3; loop i 1; loop k 16; tile k vec 16, j reduce");
+  auto body = [](LoopNest& nest) -> Block& {
+    return std::get<Alloc>(std::get<For>(nest.body[0].value).body[0].value).body;
+  };
+  ASSERT_TRUE(verify(good));
+  LoopNest lost = good;  // never added
+  body(lost).pop_back();
+  EXPECT_FALSE(verify(lost));
+  LoopNest early = good;  // added before they are there
+  std::swap(body(early).front(), body(early).back());
+  EXPECT_FALSE(verify(early));
+  LoopNest again = good;  // written by two tiles
+  body(again).insert(body(again).begin(), body(again).front());
+  EXPECT_FALSE(verify(again));
 }
 
 Contraction transpose(const std::vector<std::int64_t>& extents, const char* text) {

@@ -21,7 +21,9 @@ class Verifier {
         at_alloc_(nest.scratch.size()),
         steps_at_alloc_(nest.scratch.size()),
         parallel_at_alloc_(nest.scratch.size()),
-        holds_sums_(nest.scratch.size()) {}
+        is_only_child_(nest.scratch.size()),
+        sums_written_(nest.scratch.size()),
+        sums_read_(nest.scratch.size()) {}
 
   Result<void> run() {
     if (auto done = visit(nest_.body); !done) return done;
@@ -50,6 +52,7 @@ class Verifier {
     length_[loop.label] = std::min(length, loop.step);
     steps_[loop.label].push_back(loop.step);
     if (loop.order == Order::parallel) parallel_.push_back(loop.label);
+    only_child_ = loop.body.size() == 1 ? &loop.body.front() : nullptr;
     auto done = visit(loop.body);
     if (loop.order == Order::parallel) parallel_.pop_back();
     length_[loop.label] = length;
@@ -64,8 +67,12 @@ class Verifier {
     parallel_at_alloc_[s] = parallel_.size();
     steps_at_alloc_[s].clear();
     for (const auto& steps : steps_) steps_at_alloc_[s].push_back(steps.size());
+    is_only_child_[s] = only_child_ && std::get_if<Alloc>(&only_child_->value) == &alloc;
+    sums_written_[s] = sums_read_[s] = 0;
     auto done = visit(alloc.body);
     at_alloc_[s].clear();
+    if (done && sums_written_[s] != sums_read_[s])
+      return fail("partial sums must be read once, after all of them");
     return done;
   }
 
@@ -77,7 +84,11 @@ class Verifier {
       return fail(tile.update == Update::assign ? "a copy writes an operand"
                                                 : "partial sums are written to an operand");
     }
-    if (tile.update == Update::partial) holds_sums_[tile.out.buffer - nest_.first_scratch()] = true;
+    if (tile.update == Update::partial) {
+      const int s = tile.out.buffer - nest_.first_scratch();
+      if (++sums_written_[s] > 1 || sums_read_[s] > 0)
+        return fail("partial sums must be written by one tile, before they are read");
+    }
     for (const TileVar& var : tile.vars) {
       const bool in_registers = var.role != Role::reduce && !is_summed(tile, var.label);
       if (in_registers && length_[var.label] > var.factor)
@@ -96,9 +107,10 @@ class Verifier {
   }
 
   // Partial sums are read when they are complete, and once.
-  Result<void> check_sums(const Ref& in) const {
+  Result<void> check_sums(const Ref& in) {
     const int s = in.buffer - nest_.first_scratch();
-    if (s < 0 || !holds_sums_[s]) return {};
+    if (s < 0 || sums_written_[s] == 0) return {};
+    ++sums_read_[s];
     for (Label l = 0; l < c_.label_count(); ++l)
       if (c_.is_reduced(l) && steps_[l].size() != steps_at_alloc_[s][l])
         return fail(fmt::format("partial sums are read before all of '{}' is summed", name(l)));
@@ -119,10 +131,10 @@ class Verifier {
   }
 
   bool adds_sums_of(const Tile& tile, std::size_t parallel) const {
-    return std::ranges::all_of(tile.in, [&](const Ref& in) {
-      const int s = in.buffer - nest_.first_scratch();
-      return s >= 0 && holds_sums_[s] && parallel_at_alloc_[s] == parallel + 1;
-    });
+    if (tile.in.size() != 1) return false;
+    const int s = tile.in[0].buffer - nest_.first_scratch();
+    return s >= 0 && sums_written_[s] > 0 && is_only_child_[s] &&
+           parallel_at_alloc_[s] == parallel + 1;
   }
 
   Result<void> check_ref(const Tile& tile, const Ref& ref) const {
@@ -173,7 +185,9 @@ class Verifier {
   std::vector<std::vector<std::int64_t>> at_alloc_;
   std::vector<std::vector<std::size_t>> steps_at_alloc_;
   std::vector<std::size_t> parallel_at_alloc_;
-  std::vector<bool> holds_sums_;
+  const Node* only_child_ = nullptr;           // of the loop around
+  std::vector<bool> is_only_child_;            // per scratch buffer: its Alloc is
+  std::vector<int> sums_written_, sums_read_;  // per scratch buffer: by tiles
   std::vector<Label> parallel_;
   int output_tiles_ = 0;
 };

@@ -137,8 +137,14 @@ class Lowering {
   }
 
   Node make_tile() const {
-    const Prefetch prefetch = update_ == Update::output ? schedule_.prefetch : Prefetch::none;
-    Tile tile{out_, {}, schedule_.tile, update_, schedule_.store, prefetch, pace_};
+    const bool is_output = update_ == Update::output;
+    Tile tile{out_,
+              {},
+              schedule_.tile,
+              update_,
+              is_output ? schedule_.store : Store::cached,
+              is_output ? schedule_.prefetch : Prefetch::none,
+              pace_};
     for (std::size_t k = 0; k < inputs_.size(); ++k) {
       if (inputs_[k].buffer == kInAProduct) continue;
       if (schedule_.factored_out >> k & 1) tile.factored_out |= 1u << tile.in.size();

@@ -1,11 +1,8 @@
 #include <algorithm>
 #include <bit>
-#include <exception>
-#include <initializer_list>
 #include <optional>
 #include <ranges>
 #include <stdexcept>
-#include <unordered_map>
 
 #include "plan/plan.hpp"
 #include "plan/unit_of_tile.hpp"
@@ -108,18 +105,29 @@ class Planner {
   }
 
   void add_loop(const For& loop) {
-    // Pieces of a sum must be whole for their buffers.
-    const bool is_sum = nest_.contraction.is_reduced(loop.label);
+    const bool is_sum = fills_buffers(loop);
+    // The pieces of a sum have a buffer each, so that they must be whole.
     const bool is_parallel =
         loop.order == Order::parallel && !(is_sum && nest_.contraction.is_dynamic(loop.label));
     PlanNode node{is_parallel ? PlanNode::Kind::parallel_loop : PlanNode::Kind::loop};
     node.label = loop.label;
     node.step = loop.step;
-    node.is_sum = is_parallel && is_sum;
+    node.fills_buffers = is_parallel && is_sum;
     take_bits(node, loop);
     cut_.push_back(loop.label);
     add_node(node, [&] { add(loop.body); });
     cut_.pop_back();
+  }
+
+  // A loop over a sum with nothing but a buffer of sums in it.
+  bool fills_buffers(const For& loop) const {
+    if (!nest_.contraction.is_reduced(loop.label) || loop.body.size() != 1) return false;
+    const auto* alloc = std::get_if<Alloc>(&loop.body.front().value);
+    return alloc && holds_sums(*alloc);
+  }
+  static bool holds_sums(const Alloc& alloc) {
+    return std::ranges::any_of(alloc.body,
+                               [&](const Node& inside) { return sums_in(inside, alloc.buffer); });
   }
 
   // Bits for the pieces that are shorter than a step.
@@ -175,14 +183,13 @@ class Planner {
         ahead.moves.push_back(stride * item_bytes());
       ahead.offsets = ahead_offsets(nest_.contraction, alloc.ahead, alloc.ahead_lengths);
     }
-    node.is_sum = std::ranges::any_of(
-        alloc.body, [&](const Node& inside) { return sums_in(inside, alloc.buffer); });
-    plan_.has_sums |= node.is_sum;
+    node.holds_sums = holds_sums(alloc);
+    plan_.has_sums |= node.holds_sums;
     cut_outside_[static_cast<std::size_t>(node.index)] = cut_.size();
     const std::size_t at = plan_.nodes.size();
     add_node(node, [&] {
       for (const Node& inside : alloc.body) {
-        const bool is_addition = node.is_sum && !sums_in(inside, alloc.buffer);
+        const bool is_addition = node.holds_sums && !sums_in(inside, alloc.buffer);
         if (is_addition && plan_.nodes[at].addition == 0)
           plan_.nodes[at].addition = static_cast<int>(plan_.nodes.size());
         add(inside);
@@ -211,7 +218,7 @@ class Planner {
     PlanNode node{PlanNode::Kind::split};
     node.label = loop.label;
     node.step = loop.step;
-    node.is_sum = is_sum;
+    node.stores_first = is_sum;
     if (is_sum) node.first_bit = next_bit_++;
     take_bits(node, loop);
     if (is_sum) cut_.push_back(loop.label);
@@ -280,7 +287,7 @@ class Planner {
     };
     const bool covers = cover_ == Cover::all_labels || (cover_ == Cover::dynamic_labels &&
                                                         nest_.contraction.is_dynamic(node.label));
-    if (node.kind == PlanNode::Kind::split && node.is_sum) {
+    if (node.stores_first) {
       if (full > 0 || covers) visit(0, node.step, first_bit(node));
       if (full > 1 || covers) visit(node.step, std::max<std::int64_t>(full - 1, 1) * node.step, 0);
       if (cover_ == Cover::all_labels && full != 2) visit(node.step, node.step, 0);
@@ -367,59 +374,6 @@ class Planner {
 Plan make_plan(const LoopNest& nest, UnitShape shape) { return Planner(nest, shape).run(); }
 Plan make_covering_plan(const LoopNest& nest, Cover cover, UnitShape shape) {
   return Planner(nest, shape, cover).run();
-}
-
-void load_units(std::span<Plan* const> plans, UnitProvider& provider, const Executor& executor) {
-  struct Missing {
-    Unit unit;
-    std::string key;
-    std::vector<std::shared_ptr<const CompiledUnit>*> wanted_by;
-    std::exception_ptr failure;
-  };
-  struct Work {
-    UnitProvider& provider;
-    std::vector<Missing> units;
-  } work{provider, {}};
-  std::unordered_map<std::string, std::size_t> places;  // of keys in work.units
-  auto load = [&](const Unit& unit,
-                  std::initializer_list<std::shared_ptr<const CompiledUnit>*> wanted_by) {
-    std::string key = unit.key();
-    auto place = places.find(key);
-    if (place == places.end()) {
-      if (const auto code = provider.find(key)) {
-        for (auto* wanted : wanted_by) *wanted = code;
-        return;
-      }
-      place = places.emplace(key, work.units.size()).first;
-      work.units.push_back({unit, std::move(key), {}, {}});
-    }
-    auto& all = work.units[place->second].wanted_by;
-    all.insert(all.end(), wanted_by);
-  };
-  auto load_variant = [&](PlanCall::Variant& variant) {
-    if (variant.unit.old != Old::scale_by_beta)
-      return load(variant.unit, {&variant.code[0], &variant.code[1]});
-    load(variant.unit, {&variant.code[0]});
-    Unit without_old = variant.unit;
-    without_old.old = Old::ignore;
-    load(without_old, {&variant.code[1]});
-  };
-  for (Plan* plan : plans)
-    for (PlanCall& call : plan->calls) std::ranges::for_each(call.variants, load_variant);
-  auto body = [](void* argument, std::int64_t piece) {
-    auto& work = *static_cast<Work*>(argument);
-    Missing& missing = work.units[static_cast<std::size_t>(piece)];
-    try {
-      const auto code = work.provider.get(missing.unit, missing.key);
-      for (auto* place : missing.wanted_by) *place = code;
-    } catch (...) {
-      missing.failure = std::current_exception();
-    }
-  };
-  const auto count = static_cast<std::int64_t>(work.units.size());
-  (count > 1 ? executor : serial_executor).run(executor.context, count, body, &work);
-  for (const Missing& missing : work.units)
-    if (missing.failure) std::rethrow_exception(missing.failure);
 }
 
 }  // namespace einjit

@@ -4,7 +4,8 @@
 // The loops right above a tile go into the tile's unit. If all of them do, the plan is `direct`:
 // one call. UnitShape::constant bakes every size into the units (for small kernels, where it pays);
 // UnitShape::argument leaves them as slots, and cuts each absorbed loop into its whole pieces and
-// its tail, so that units know of no tails and are shared widely.
+// its tail, so that units know of no tails and are shared widely. Of a loop over a sum the first
+// piece is cut off, too: later ones add to it.
 #pragma once
 
 #include <bit>
@@ -38,12 +39,14 @@ struct PlanNode {
   bool is_aligned = false;
   // Nothing cuts the label further before a tile holds it in registers, as vectors or otherwise.
   bool is_innermost = false, is_masked = false;
-  // split: the first piece stores sums, later ones add to them. scratch: the buffer holds sums.
-  // parallel_loop: each piece fills such a buffer, the only child, and these are added in turn.
-  bool is_sum = false;
-  int first_bit = -1;  // split of a sum: set in the mask while in the first piece
-  int addition = 0;    // scratch of sums: the first of the nodes that add them to what is outside
-  int index = -1;      // scratch: number of the buffer; call: number of the call
+  bool stores_first = false;  // split of a sum: the first piece stores, later ones add
+  int first_bit = -1;         // if so: set in the mask while in the first piece
+  bool holds_sums = false;    // scratch
+  int addition = 0;           // if so: the first of the nodes that add them to what is outside
+  // parallel_loop: its only child is a scratch of sums, of which each piece has its own; they are
+  // added in turn.
+  bool fills_buffers = false;
+  int index = -1;  // scratch: number of the buffer; call: number of the call
 };
 
 // The bit of a shorter piece of the node.

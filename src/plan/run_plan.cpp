@@ -2,9 +2,7 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
-#include <optional>
 #include <thread>
-#include <utility>
 
 #include "plan/arena.hpp"
 #include "plan/plan.hpp"
@@ -41,14 +39,6 @@ struct Ahead {
   char* base = nullptr;
 };
 
-// Of a piece of a parallel loop over a sum: which part of its buffer's nodes is to run, and where
-// the buffer is.
-struct SumPart {
-  enum class Kind : std::uint8_t { whole, filling, addition };
-  Kind kind = Kind::whole;
-  char* memory = nullptr;
-};
-
 // One worker's state; its arrays lie in the worker's arena.
 struct State {
   LabelRange* ranges;
@@ -58,7 +48,6 @@ struct State {
   std::int64_t* begins;          // per scratch buffer of sums and label: lo where it was made
   const Frame* loops = nullptr;  // innermost first, inside the parallel loop if there is one
   std::uint64_t mask = 0;
-  SumPart part;
   bool in_parallel = false;
   Arena* arena = nullptr;  // for this worker's scratch
 };
@@ -168,7 +157,7 @@ void walk_piece(Run& run, int at, State& state, LabelRange piece) {
 // The length of the node's first piece, if it is one of its own: up to a line of the output, or
 // what later ones add to.
 std::int64_t first_piece(const Run& run, const PlanNode& node, const State& state) {
-  if (node.is_sum) return std::min(node.step, state.ranges[node.label].len);
+  if (node.stores_first) return std::min(node.step, state.ranges[node.label].len);
   if (!node.is_aligned) return 0;
   const char* out = state.bases[0];
   for (std::size_t l = 0; l < run.plan.out_moves.size(); ++l)
@@ -213,7 +202,33 @@ LabelRange piece_at(const PlanNode& node, LabelRange whole, std::int64_t piece) 
   return {whole.lo + p, std::min(node.step, whole.len - p), whole.shift};
 }
 
-// `sums`: buffers of the pieces one after the other, if they sum.
+// Makes memory the scratch buffer of a node, from the current ranges on.
+void set_scratch(const Run& run, const PlanNode& node, State& state, char* base) {
+  const std::vector<std::int64_t>& moves = run.plan.scratch_moves[node.index];
+  for (std::size_t l = 0; l < moves.size(); ++l) base -= moves[l] * state.ranges[l].lo;
+  state.bases[run.plan.operand_count + node.index] = base;
+  if (!node.holds_sums) return;
+  for (std::size_t l = 0; l < run.plan.extents.size(); ++l)
+    begins_of(run.plan, node.index, state)[l] = state.ranges[l].lo;
+}
+
+// Runs a part of the nodes of a buffer of sums on a piece of the loop around it.
+enum class SumPart : std::uint8_t { filling, addition };
+void walk_sums(Run& run, int at, State& state, LabelRange piece, char* buffer, SumPart part) {
+  const PlanNode& loop = run.plan.nodes[at];
+  const PlanNode& scratch = run.plan.nodes[at + 1];
+  const std::uint64_t mask = state.mask;
+  if (piece.len < loop.step) state.mask |= partial_bit(loop, piece.len);
+  state.ranges[loop.label] = piece;
+  set_scratch(run, scratch, state, buffer);
+  if (part == SumPart::filling)
+    walk(run, at + 2, scratch.addition, state);
+  else
+    walk(run, scratch.addition, scratch.end, state);
+  state.mask = mask;
+}
+
+// `sums`: buffers of the pieces one after the other, if they fill such.
 void walk_parallel(Run& run, int at, State& state, char* sums) {
   struct Argument {
     Run& run;
@@ -222,7 +237,7 @@ void walk_parallel(Run& run, int at, State& state, char* sums) {
     char* sums;
   } argument{run, at, state, sums};
   const PlanNode& node = run.plan.nodes[at];
-  auto body = [](void* data, std::int64_t piece) {
+  auto body = [](void* data, std::int64_t number) {
     auto& [run, at, outer, sums] = *static_cast<Argument*>(data);
     const PlanNode& node = run.plan.nodes[at];
     const std::size_t bytes = state_bytes(run.plan);
@@ -239,8 +254,11 @@ void walk_parallel(Run& run, int at, State& state, char* sums) {
     state.ahead = outer.ahead;
     state.in_parallel = true;
     state.arena = &arena;
-    if (sums) state.part = {SumPart::Kind::filling, sums + piece * sum_bytes(run.plan, at)};
-    walk_piece(run, at, state, piece_at(node, outer.ranges[node.label], piece));
+    const LabelRange piece = piece_at(node, outer.ranges[node.label], number);
+    if (sums)
+      walk_sums(run, at, state, piece, sums + number * sum_bytes(run.plan, at), SumPart::filling);
+    else
+      walk_piece(run, at, state, piece);
     if (run.plan.is_streamed) finish_streaming();
   };
   run.executor.run(run.executor.context, piece_count(node, state.ranges[node.label].len), body,
@@ -259,10 +277,9 @@ void walk_parallel_sum(Run& run, int at, State& state) {
     return;
   }
   walk_parallel(run, at, state, memory.data());
-  for (std::int64_t piece = 0; piece < count && !run.failed; ++piece) {
-    state.part = {SumPart::Kind::addition, memory.data() + piece * bytes};
-    walk_piece(run, at, state, piece_at(node, whole, piece));
-  }
+  for (std::int64_t p = 0; p < count && !run.failed; ++p)
+    walk_sums(run, at, state, piece_at(node, whole, p), memory.data() + p * bytes,
+              SumPart::addition);
   state.ranges[node.label] = whole;
 }
 
@@ -286,25 +303,15 @@ void look_ahead(const PlanAhead& ahead, State& state) {
 
 void walk_scratch(Run& run, int at, State& state) {
   const PlanNode& node = run.plan.nodes[at];
-  const SumPart part = std::exchange(state.part, {});
-  std::optional<Arena::Lease> memory;
-  if (!part.memory) memory.emplace(*state.arena, run.plan.scratch_bytes[node.index]);
-  char* base = part.memory ? part.memory : memory->data();
-  if (!base) {
+  Arena::Lease memory(*state.arena, run.plan.scratch_bytes[node.index]);
+  if (!memory.data()) {
     run.failed = true;
     return;
   }
-  const std::vector<std::int64_t>& moves = run.plan.scratch_moves[node.index];
-  for (std::size_t l = 0; l < moves.size(); ++l) base -= moves[l] * state.ranges[l].lo;
-  state.bases[run.plan.operand_count + node.index] = base;
+  set_scratch(run, node, state, memory.data());
   const PlanAhead& ahead = run.plan.ahead[node.index];
   if (ahead.operand >= 0) look_ahead(ahead, state);
-  if (node.is_sum)
-    for (std::size_t l = 0; l < run.plan.extents.size(); ++l)
-      begins_of(run.plan, node.index, state)[l] = state.ranges[l].lo;
-  using Kind = SumPart::Kind;
-  walk(run, part.kind == Kind::addition ? node.addition : at + 1,
-       part.kind == Kind::filling ? node.addition : node.end, state);
+  walk(run, at + 1, node.end, state);
 }
 
 void walk(Run& run, int begin, int end, State& state) {
@@ -327,7 +334,7 @@ void walk(Run& run, int begin, int end, State& state) {
         // Nested parallel loops do not oversubscribe: the inner ones run in their worker.
         if (state.in_parallel)
           walk_loop(run, at, state);
-        else if (node.is_sum)
+        else if (node.fills_buffers)
           walk_parallel_sum(run, at, state);
         else
           walk_parallel(run, at, state, nullptr);
@@ -344,8 +351,7 @@ std::size_t arena_bytes(const Plan& plan) {
   for (std::int64_t scratch : plan.scratch_bytes)
     bytes += Arena::rounded(static_cast<std::size_t>(scratch));
   for (std::size_t at = 0; at < plan.nodes.size(); ++at)
-    if (const PlanNode& node = plan.nodes[at];
-        node.kind == PlanNode::Kind::parallel_loop && node.is_sum)
+    if (const PlanNode& node = plan.nodes[at]; node.fills_buffers)
       bytes += static_cast<std::size_t>(piece_count(node, plan.extents[node.label]) *
                                         sum_bytes(plan, static_cast<int>(at)));
   return bytes;

@@ -253,7 +253,8 @@ class Builder {
       made.blocks = sized_or_none(merge > 1 ? blocks % merge : blocks);
     }
     // A loop's whole pieces that are one trip are a straight line.
-    const bool is_one_trip = loop_over(variable.var.label) && variable.length == made.factor;
+    const bool is_one_trip = merge == 0 && !variable.is_dynamic && loop_over(variable.var.label) &&
+                             variable.length == made.factor;
     made.trips = is_one_trip ? Size{1} : sized_or_none(trips - blocks * merge);
     const std::int64_t tail = variable.length % variable.var.factor;
     if (any_tail && !is_one_trip)
@@ -276,7 +277,9 @@ class Builder {
 
   bool is_diagonal() const {
     const auto& loops = made_.unit.loops;
-    if (chain_.loops.size() < 2 || loops.size() < 2 || !chain_.loops.back()->is_diagonal)
+    const std::size_t all = chain_.loops.size(), left = loops_.size();
+    if (all < 2 || left < 2 || !chain_.loops[all - 1]->is_diagonal ||
+        loops_[left - 1] != chain_.loops[all - 1] || loops_[left - 2] != chain_.loops[all - 2])
       return false;
     return std::ranges::all_of(std::span(loops).last(2),
                                [](const UnitLoop& loop) { return loop.tail == 0; });

@@ -1,41 +1,27 @@
 #include "schedule/build.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
 #include <ranges>
 
 #include "schedule/hints.hpp"
 #include "schedule/panel_blocks.hpp"
+#include "schedule/plain_loops.hpp"
 
 namespace einjit {
 namespace {
 
-constexpr double kChunkCycles = 60e3;  // the least work of a parallel piece
-constexpr std::int64_t kMostChunks = 32;
-constexpr double kWorthIt = 0.02;           // of idle time: smaller pieces have their cost
-constexpr std::int64_t kFewPieces = 8;      // fewer are hard to share out
-constexpr std::int64_t kChunkBytes = 8192;  // the least run of a piece along a contiguous label
-constexpr std::int64_t kSumBlock = 16;     // rows summed at once when each lies on pages of its own
-constexpr std::int64_t kMostRows = 64;     // of a block that is summed before the next
-constexpr double kMostReuse = 32;          // of what memory brings: beyond, arithmetic takes longer
-constexpr int kMerge = 32;                 // additions to an accumulator
-constexpr std::int64_t kRowPiece = 16384;  // bytes of rows that are summed
-constexpr std::int64_t kLongRow = 65536;   // that is cut into such pieces
-constexpr std::int64_t kSumPieces = 16;    // of a sum, that may run at the same time
-constexpr std::int64_t kMostBlocks = 256;  // of a sum, added one after the other
-constexpr int kLeastGray = 8;              // steps that are worth an order of their own
-constexpr std::int64_t kHalves = 4;        // half vectors of a sum of products
-constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
-constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole pages of memory
-constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewer to write
-constexpr std::int64_t kMostRead = 16;
+constexpr double kWorthIt = 0.02;       // of idle time: smaller pieces have their cost
+constexpr std::int64_t kFewPieces = 8;  // fewer are hard to share out
+constexpr double kMostReuse = 32;       // of what memory brings: beyond, arithmetic takes longer
+constexpr int kLeastGray = 8;           // steps that are worth an order of their own
+constexpr std::int64_t kHalves = 4;     // half vectors of a sum of products
 
 }  // namespace
 
-class ScheduleBuilder::Builder {
+class ScheduleBuilder::Builder : PlainLoops {
  public:
-  explicit Builder(const Problem& problem) : p_(problem), c_(p_.c), target_(p_.target) {}
+  using PlainLoops::PlainLoops;
 
   void add_loops(const RegisterTile& tile, const LoopPlan& plan, double cycles,
                  Schedule& schedule) {
@@ -56,230 +42,6 @@ class ScheduleBuilder::Builder {
   }
 
  private:
-  // Large work that no rule has cut for threads yet: the outermost loop over an output label.
-  void make_some_parallel() {
-    LoopSpec* outermost = nullptr;
-    for (auto& item : schedule_->outer) {
-      auto* loop = std::get_if<LoopSpec>(&item);
-      if (!loop) continue;
-      if (loop->order == Order::parallel) return;
-      if (!outermost && !c_.is_reduced(loop->label)) outermost = loop;
-    }
-    if (outermost) outermost->order = Order::parallel;
-  }
-
-  bool is_in_tile(Label l) const {
-    return l == tile_.vec || l == tile_.unroll || l == tile_.unroll2;
-  }
-
-  // A loop of one piece is left out, unless other extents have more.
-  void loop(Label l, std::int64_t step, Order order = Order::serial) {
-    if (step >= length_[l] && (!c_.is_dynamic(l) || has_loop(l, step))) return;
-    schedule_->outer.emplace_back(LoopSpec{l, step, order});
-    length_[l] = std::min(length_[l], step);
-  }
-
-  bool has_loop(Label l, std::int64_t step) const {
-    return std::ranges::any_of(schedule_->outer, [&](const auto& item) {
-      const auto* loop = std::get_if<LoopSpec>(&item);
-      return loop && loop->label == l && loop->step <= step;
-    });
-  }
-
-  bool is_contiguous(Label l) const {
-    return std::ranges::any_of(c_.in, [&](const Access& a) { return a.strides[l] == 1; });
-  }
-
-  // Cuts the label's range into chunks that can run at the same time, if there is work enough.
-  bool chunk(Label l, std::int64_t step) {
-    if (cycles_ < kParallelCycles || c_.extents[l] <= step) return false;
-    const std::int64_t most =
-        std::min<std::int64_t>(kMostChunks, static_cast<std::int64_t>(cycles_ / kChunkCycles));
-    std::int64_t length = (c_.extents[l] + most - 1) / most;
-    if (is_contiguous(l)) length = std::max(length, kChunkBytes / size_of(c_.dtype));
-    length = (length + step - 1) / step * step;
-    // Equal pieces are one kind of code.
-    for (std::int64_t even = length; even * 2 <= length * 3; even += step)
-      if (c_.extents[l] % even == 0) {
-        length = even;
-        break;
-      }
-    if (length >= c_.extents[l]) return false;
-    loop(l, length, Order::parallel);
-    return true;
-  }
-
-  const Access& largest_input() const {
-    return *std::ranges::max_element(p_.in, {}, &Operand::elements)->access;
-  }
-
-  void order_labels() {
-    std::vector<Label>& labels = order_;
-    labels.clear();
-    for (Label l : p_.kept)
-      if (!is_in_tile(l)) labels.push_back(l);
-    const auto outside = static_cast<std::ptrdiff_t>(labels.size());
-    for (Label l : {tile_.vec, tile_.unroll, tile_.unroll2})
-      if (l >= 0 && !c_.is_reduced(l)) labels.push_back(l);
-    if (plan_.order == LoopOrder::unroll_outside)
-      std::reverse(labels.begin() + outside, labels.end());
-    if (plan_.order == LoopOrder::by_output)
-      std::ranges::sort(labels);  // canonical: by output stride
-    const bool by_strides =
-        plan_.order == LoopOrder::by_input || plan_.order == LoopOrder::by_lines;
-    if (by_strides && !c_.in.empty()) {
-      const Access& a = largest_input();
-      std::ranges::stable_sort(labels, std::greater{},
-                               [&](Label l) { return std::abs(a.strides[l]); });
-    }
-  }
-
-  void add_plain_loops() {
-    order_labels();
-    bool chunked = false;
-    if (plan_.order == LoopOrder::by_lines) chunked = add_lines();
-    if (plan_.order == LoopOrder::by_blocks) return add_moved_blocks();
-    if (plan_.order == LoopOrder::by_diagonals) return add_diagonals();
-    if (plan_.order == LoopOrder::by_rows) return add_rows();
-    if (plan_.order == LoopOrder::by_sum) {
-      add_blocks_of_rows();
-      chunked = true;
-    }
-    for (Label l : order_)
-      if (!chunked) chunked = chunk(l, tile_.step_of(l));
-    add_sum_blocks();
-    for (Label l : order_) loop(l, tile_.step_of(l));
-  }
-
-  // Cuts the output's contiguous label into a few lines and moves it innermost: they are written
-  // one after the other. True if it has become parallel.
-  bool add_lines() {
-    const auto row = std::ranges::find_if(order_, [&](Label l) { return c_.out.strides[l] == 1; });
-    if (row == order_.end()) return false;
-    const Label label = *row;
-    std::rotate(row, row + 1, order_.end());
-    const std::int64_t unit = tile_.step_of(label);
-    const std::int64_t step = (kLinesWritten * line_items() + unit - 1) / unit * unit;
-    if (step >= c_.extents[label]) return false;
-    const bool is_parallel = cycles_ > kParallelCycles;
-    loop(label, step, is_parallel ? Order::parallel : Order::serial);
-    return is_parallel;
-  }
-
-  // Some lines of rows of the output by a few lines of rows of the input, tiles going along these:
-  // memory reads and writes several lines of a page at a time, and of few pages.
-  void add_moved_blocks() {
-    const Label row =
-        *std::ranges::find_if(order_, [&](Label l) { return c_.out.strides[l] == 1; });
-    const Access& a = largest_input();
-    const Label column = *std::ranges::find_if(order_, [&](Label l) { return a.strides[l] == 1; });
-    const Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
-    loop(row, even_step(row, kBlockWritten * line_items()), order);
-    for (Label l : order_)
-      if (l != row && l != column) loop(l, tile_.step_of(l));
-    const std::int64_t written = std::max<std::int64_t>(length_[row] / line_items(), 1);
-    const std::int64_t read =
-        std::clamp(kBlockWritten * kBlockRead / written, kBlockRead, kMostRead);
-    loop(column, even_step(column, read * line_items()));
-    loop(row, tile_.step_of(row));
-    loop(column, tile_.step_of(column));
-  }
-
-  // Blocks of tiles, each by its diagonals.
-  void add_diagonals() {
-    const bool vec_is_row = c_.out.strides[tile_.vec] == 1;
-    const Label row = vec_is_row ? tile_.vec : tile_.unroll;
-    const Label column = vec_is_row ? tile_.unroll : tile_.vec;
-    Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
-    for (Label l : order_) {
-      if (l == row || l == column) continue;
-      loop(l, tile_.step_of(l), order);
-      if (length_[l] < c_.extents[l]) order = Order::serial;
-    }
-    loop(column, kDiagonal * tile_.step_of(column), order);
-    loop(row, kDiagonal * tile_.step_of(row));
-    loop(column, tile_.step_of(column));
-    loop(row, tile_.step_of(row));
-    std::get<LoopSpec>(schedule_->outer.back()).is_diagonal = true;
-  }
-
-  // Whole tiles, at most as many elements as `most` and few in the last piece.
-  std::int64_t even_step(Label l, std::int64_t most) const {
-    const std::int64_t extent = c_.extents[l], unit = tile_.step_of(l);
-    const std::int64_t pieces = (extent + most - 1) / most;
-    return ((extent + pieces - 1) / pieces + unit - 1) / unit * unit;
-  }
-
-  // Whole rows, a few at a time, are what the hardware follows best; their sums stay in L1.
-  void add_rows() {
-    Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
-    auto share_out = [&](Label l, std::int64_t step) {
-      loop(l, step, order);
-      if (length_[l] < c_.extents[l]) order = Order::serial;
-    };
-    for (Label l : order_)
-      if (l != tile_.vec) share_out(l, 1);
-    if (c_.extents[tile_.vec] * p_.item >= kLongRow)
-      share_out(tile_.vec, even_step(tile_.vec, kRowPiece / p_.item));
-    add_levels(p_.reduced.front(), tile_.steps, order);
-    loop(tile_.vec, tile_.vec_length);
-  }
-
-  // A loop over a sum, inside buffers for blocks of its steps, blocks of these and so on, of few
-  // additions each.
-  void add_levels(Label sum, std::int64_t step, Order order) {
-    auto block_within = [&](std::int64_t length) {
-      std::int64_t block = step;
-      while (block * kMerge < length) block *= kMerge;
-      return block;
-    };
-    std::int64_t outside = length_[sum];
-    auto level = [&](std::int64_t block) {
-      loop(sum, block, order);
-      schedule_->outer.emplace_back(BufferSpec{});
-      order = Order::serial;
-      outside = block;
-    };
-    if (order == Order::parallel) {
-      const std::int64_t piece = (outside + kSumPieces - 1) / kSumPieces;
-      const std::int64_t block = block_within(piece);
-      if (piece > block) level((piece + block - 1) / block * block);
-    }
-    while (block_within(outside) > step) level(block_within(outside));
-    loop(sum, step);
-  }
-
-  // The same for long sums of nothing but elements: in those of products, errors of these weigh as
-  // much, and buffers cost.
-  void loop_over_sum(Label sum, std::int64_t step) {
-    if (c_.in.size() == 1 && !c_.is_dynamic(sum) && length_[sum] > step * kMostBlocks)
-      add_levels(sum, step, Order::serial);
-    else
-      loop(sum, step);
-  }
-
-  // Blocks of rows that stay a small part of L2, with the next one beside them.
-  void add_blocks_of_rows() {
-    for (const Operand& a : p_.in) {
-      if (a.access->strides[tile_.vec] != 1 || !p_.outgrows_caches(a)) continue;
-      const std::int64_t row = c_.extents[tile_.vec] * p_.item;
-      for (Label l : p_.reduced)
-        if (a.access->strides[l] != 0)
-          return loop_over_sum(l, std::clamp(target_.l2_bytes / 6 / row, kSumBlock, kMostRows));
-    }
-  }
-
-  // A sum over rows far apart touches a page a row: a few rows at a time, all along the vec label.
-  void add_sum_blocks() {
-    if (tile_.is_gray || tile_.vec < 0 || c_.is_reduced(tile_.vec)) return;
-    for (const Operand& a : p_.in) {
-      const bool is_read_once = a.elements * 4 > p_.points;
-      if (!is_read_once || a.access->strides[tile_.vec] != 1) continue;
-      for (Label l : p_.reduced)
-        if (std::abs(a.access->strides[l]) * p_.item >= kPage) loop_over_sum(l, kSumBlock);
-    }
-  }
-
   // The outermost loop may be cut finer to make pieces enough for threads.
   void add_block(const std::vector<LoopSpec>& loops, Order outermost = Order::serial) {
     for (std::size_t l = loops.size(); l-- > 0;) {
@@ -301,10 +63,13 @@ class ScheduleBuilder::Builder {
       loop(loops[l].label, step, order);
     }
   }
+
   void add_tile_loops(const std::vector<LoopSpec>& loops) {
     for (auto l = loops.rbegin(); l != loops.rend(); ++l) loop(l->label, tile_.step_of(l->label));
   }
+
   bool is_packed(int operand) const { return tile_.packed >> operand & 1; }
+
   void pack(int operand, bool is_ahead) {
     if (is_packed(operand)) schedule_->outer.emplace_back(PackSpec{operand, is_ahead});
   }
@@ -356,8 +121,6 @@ class ScheduleBuilder::Builder {
     add_tile_loops(outside);
     add_tile_loops(inside);
   }
-
-  std::int64_t line_items() const { return target_.line_bytes / size_of(c_.dtype); }
 
   // Long sums of few accumulators are added up in blocks, and those whose steps are not in turn: a
   // power of two that leaves few.
@@ -414,16 +177,7 @@ class ScheduleBuilder::Builder {
     }
   }
 
-  const Problem& p_;
-  const Contraction& c_;
-  const Target& target_;
-  RegisterTile tile_;
-  LoopPlan plan_;
-  double cycles_;
-  std::vector<std::int64_t> length_;  // of each label's pieces so far
-  std::vector<Label> order_;
   std::vector<LoopSpec> sum_, vec_block_, unroll_block_;  // innermost first
-  Schedule* schedule_ = nullptr;
 };
 
 bool sums_whole_rows(const Problem& p, Label vec) {

@@ -10,8 +10,9 @@ namespace einjit {
 namespace {
 
 constexpr std::int64_t kLargestTile = 16384;  // what is emitted grows with it
-constexpr int kMostCuttingLoops = 32;  // a plan's mask has a bit for each, and for those of copies
-constexpr int kMostBuffers = 6;        // of sums
+constexpr int kMostCuttingLoops =
+    32;  // a plan's mask has a bit for each, and for those of copies and buffers
+constexpr int kMostBuffers = 6;  // of sums
 
 class Checker {
  public:
@@ -116,6 +117,8 @@ class Checker {
       if (++buffers > kMostBuffers)
         return fail(fmt::format("the output has more than {} buffers", kMostBuffers));
     }
+    if (buffers > 0 && schedule_.store == Store::streaming)
+      return fail("'stream out' writes sums from registers, not from 'buffer out'");
     if (buffers > 0 && aligned_)
       return fail(
           fmt::format("'{}' is aligned, but the output is buffered", name(aligned_->label)));

@@ -127,7 +127,8 @@ class Enumerator {
   }
 
   // Of each kind one tile is kept: per vec label, unroll labels, packed operands, and for tiles of
-  // one vector: their blocks can be smaller; for those that move blocks of lines; and by whether
+  // one vector: their blocks can be smaller; for those that move blocks of lines, or go along whole
+  // rows of a sum; and by whether
   // rows fight for a set.
   std::uint64_t kind_of(const RegisterTile& tile) const {
     auto number = [](Label l) { return static_cast<std::uint64_t>(l + 1); };

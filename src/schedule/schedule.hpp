@@ -67,7 +67,7 @@
 namespace einjit {
 
 inline constexpr std::int64_t kLineBytes = 64;  // of a cache line
-inline constexpr std::int64_t kDiagonal = 8;    // pieces of each loop of a diagonal pair
+inline constexpr std::int64_t kDiagonal = 8;    // pieces of loops that go by Gray-code diagonals
 inline constexpr int kMostFactors = 32;         // inputs that may be factored out: the first
 
 enum class Order : std::uint8_t { serial, parallel };
@@ -133,7 +133,8 @@ std::string to_string(const Schedule& schedule, const Contraction& contraction);
 Result<Schedule> parse_schedule(std::string_view text, const Contraction& contraction);
 
 // Whether the schedule computes the contraction: every label covered, packs well placed, parallel
-// loops over output labels only; streamed stores only where the sum is whole and lines are.
+// loops over output labels, or around buffers of sums; streamed stores only where the sum is whole
+// and lines are.
 Result<void> check(const Schedule& schedule, const Contraction& contraction);
 
 // Whether some packed operand has the label.

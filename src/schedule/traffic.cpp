@@ -5,7 +5,7 @@
 #include <cstdlib>
 
 #include "schedule/alignment.hpp"
-#include "schedule/streams.hpp"
+#include "schedule/fetching.hpp"
 
 namespace einjit {
 namespace {
@@ -31,23 +31,20 @@ constexpr double kTogether = 2;         // lines of a page that do not come alon
 constexpr double kAloneCopied = 0.7;    // more of a line written past the caches that does
 constexpr double kOpenRows = 16;        // of memory, between two of whose lines others are written
 constexpr double kManyRows = 64;
-constexpr double kShortBurst = 8;           // lines a tile writes past the caches
-constexpr double kBurst = 0.01;             // more of a line, for each further one
-constexpr std::int64_t kNearInPage = 4;     // steps, at least
-constexpr std::int64_t kFewChannels = 512;  // bytes after which lines lie on few channels
-constexpr double kFewRows = 4;              // read at once: the hardware's prefetchers keep up
-constexpr double kFollowedRows = 8;         // along which a loop goes
-constexpr double kAskedRows = 128;          // of a tile, which the hardware could not follow
+constexpr double kShortBurst = 8;      // lines a tile writes past the caches
+constexpr double kBurst = 0.01;        // more of a line, for each further one
+constexpr double kFewRows = 4;         // read at once: the hardware's prefetchers keep up
+constexpr double kAskedRows = 128;     // of a tile, which the hardware could not follow
 constexpr double kAskedAlong = 0.1;    // more of a line asked for, against rows that are followed
 constexpr double kAskedAcross = 0.2;   // if the innermost loop goes to other rows
 constexpr double kCopiedAcross = 0.5;  // and nothing is summed meanwhile
 constexpr double kJump = 0.35;         // and boxes lie elsewhere, if they are no larger than this
-constexpr double kLeastJump = 2048, kJumpBytes = 16384;
+constexpr double kLeastJump = 2048;    // bytes of a box that is worth going on after
+constexpr double kJumpBytes = 16384;   // of one that costs all of it: less of larger ones
 constexpr std::int64_t kSameChannels = 65536;  // bytes between lines on the same channels of memory
 constexpr double kVisitLines = 4;       // of a row, that a copy reads before it goes to others
 constexpr double kRowsInSet = 8;        // of L1, that tiles may ask for together
 constexpr double kRowCost = 0.015;      // more of a line, for each further row
-constexpr double kLongPiece = 12;       // lines of a row read at once: prefetchers follow each
 constexpr double kFollowedLate = 0.25;  // if a tile reads several such rows
 constexpr double kPartOfRow = 1.2;      // more of a line, if a tile sums parts of rows
 constexpr double kAskedTooEarly = 0.5;
@@ -55,9 +52,9 @@ constexpr double kAskedTwice = 2;  // what is gone before it is read
 constexpr double kStartLines = 8;
 constexpr double kStreams = 16;  // rows in turn that a prefetcher follows
 
-class Analysis : Streams {
+class Analysis : Fetching {
  public:
-  using Streams::Streams;
+  using Fetching::Fetching;
 
   Traffic run() const {
     Traffic result;
@@ -93,62 +90,6 @@ class Analysis : Streams {
   }
 
  private:
-  // Whether somebody asks for a stream's lines before they are read, early enough and not too
-  // early.
-  bool is_asked_for(const Stream& s) const {
-    if (s.is_ahead) return footprint_at(s.to, Level::l2) <= bytes_of(Level::l2);
-    return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
-      return &p_.c.in[static_cast<std::size_t>(a.operand)] == &s.access() && stays(s, a);
-    });
-  }
-
-  // Whether somebody asks so early that L2 has lost the lines when they are read.
-  bool is_lost_before_read(const Stream& s) const {
-    return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
-      return &p_.c.in[static_cast<std::size_t>(a.operand)] == &s.access() && !stays(s, a);
-    });
-  }
-
-  // Whether what is asked for stays in L2 until the loop along the rows comes to it.
-  bool stays(const Stream& s, const AheadSpec& a) const {
-    for (std::size_t d = nest_.loops.size(); d-- > 0;)
-      if (nest_.loops[d].label == a.label && nest_.loops[d].step == a.distance)  // the next box
-        return footprint_at(d + 1, Level::l2) <= bytes_of(Level::l2);
-    const std::int64_t stride = s.access().strides[a.label];
-    const double bytes = static_cast<double>(a.distance * stride) * item();
-    if (stride != 1) return bytes <= bytes_of(Level::l2);  // rows end to end
-    const std::size_t body = body_along(s);
-    return rows(s, body) * bytes * s.boxes[body].conflict[1] <= bytes_of(Level::l2);
-  }
-
-  // The depth of what is visited between two pieces of a row; that of the tile if no loop goes
-  // along the rows.
-  std::size_t body_along(const Stream& s) const {
-    std::size_t body = s.to;
-    while (body > 0 && !goes_on(s, body)) --body;
-    return body == 0 ? s.to : body;
-  }
-
-  // The part of what is asked for that lies beyond the end of the rows being read.
-  double asked_in_vain(const Stream& s) const {
-    for (const AheadSpec& a : schedule_.ahead) {
-      if (&p_.c.in[static_cast<std::size_t>(a.operand)] != &s.access()) continue;
-      // A loop over the label goes on where its last piece ended, at once if that is the next loop
-      // inside, or soon if little lies between.
-      const std::size_t all = nest_.loops.size();
-      std::size_t depth = all;
-      for (std::size_t d = all; d-- > 0;) {
-        if (nest_.loops[d].label != a.label) continue;
-        const double between = s.boxes[d + 1].lines * static_cast<double>(target_.line_bytes);
-        const bool goes_on_at_once = depth < all && depth == d + 1;
-        if (!goes_on_at_once && between * 2 > bytes_of(Level::l2)) break;
-        depth = d;
-      }
-      return std::min(1.0, static_cast<double>(a.distance) / nest_.lengths(depth)[a.label]);
-    }
-    return 0;
-  }
-
   // Copies wait for what nobody asks for, and so do tiles that read many rows from memory at once,
   // a few lines of each.
   bool is_waited_for(const Stream& s) const {
@@ -158,32 +99,12 @@ class Analysis : Streams {
     return line_cost(s) == 1 && rows_at_once(s) > kFewRows && !is_read_in_turn(s);
   }
 
-  // Whether a loop goes along few rows, which are not pieces of one that the tile reads side by
-  // side.
-  bool is_followed(const Stream& s) const {
-    for (const TileVar& var : schedule_.tile) {
-      const auto stride = static_cast<double>(std::abs(s.access().strides[var.label]));
-      if (stride <= 1) continue;
-      if (var.role == Role::unroll) return false;
-      if (var.role == Role::vec && stride < kLongPiece * line_items()) return false;
-    }
-    const std::size_t body = body_along(s);
-    return body > 0 && goes_on(s, body) && rows(s, body) <= kFollowedRows;
-  }
-
   // How late a line that is waited for comes, against one nobody knew of. Asked for too early is
   // better than not at all; the hardware's prefetchers need a few lines of each row to begin.
   double lateness(const Stream& s) const {
     if (s.is_ahead) return kAskedTooEarly;
     if (!s.is_copied && lines_along(s) >= kLongPiece) return kFollowedLate;
     return 1 + (p_.in.size() < 2 ? 0 : std::min(kStartLines / lines_along(s), 1.5));
-  }
-
-  // Long pieces of rows, one after the other.
-  bool is_read_in_turn(const Stream& s) const {
-    for (const TileVar& var : schedule_.tile)
-      if (var.role == Role::unroll && s.access().strides[var.label] != 0) return false;
-    return lines_along(s) >= kLongPiece;
   }
 
   // Whether a tile sums long pieces of rows that lie on pages of their own, and leaves the rest of
@@ -306,11 +227,12 @@ class Analysis : Streams {
     for (const AheadSpec& a : schedule_.ahead) {
       if (&p_.c.in[static_cast<std::size_t>(a.operand)] != &s.access()) continue;
       for (std::size_t d = nest_.loops.size(); d-- > 0;) {
-        if (nest_.loops[d].label != a.label || nest_.loops[d].step != a.distance) continue;
+        if (nest_.loops[d].label != a.label || a.distance % nest_.loops[d].step != 0) continue;
+        const std::int64_t trip = nest_.loops[d].step;
         const StreamBox& box = s.boxes[d + 1];
         if (box.run < box.elements || box.run * item() < kLeastJump) return 0;
-        const auto step = static_cast<double>(std::abs(s.access().strides[a.label]) * a.distance);
-        const std::int64_t written = p_.c.out.strides[a.label] * a.distance * p_.item;
+        const auto step = static_cast<double>(std::abs(s.access().strides[a.label]) * trip);
+        const std::int64_t written = p_.c.out.strides[a.label] * trip * p_.item;
         if (step == box.run && written % kSameChannels != 0) return 0;
         return kJump * std::min(kJumpBytes / (box.run * item()), 1.0);
       }
@@ -372,33 +294,6 @@ class Analysis : Streams {
     const bool has_time = is_far && !is_left_alone && schedule_.store == Store::streaming;
     const double most = has_time ? kAskedRows : kStreams;
     return rows(s, body) <= most ? kRunLines : std::max(s.boxes[s.to].run / line_items(), 1.0);
-  }
-
-  bool is_streamed(const Stream& s) const {
-    return s.is_output && schedule_.store == Store::streaming;
-  }
-
-  // Whether a whole block of rows is asked for while the one before is summed: there is time for
-  // its lines in any order.
-  bool is_asked_by_blocks(const Stream& s) const {
-    return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
-      return &p_.c.in[static_cast<std::size_t>(a.operand)] == &s.access() &&
-             p_.c.is_reduced(a.label) && s.access().strides[a.label] != 1;
-    });
-  }
-
-  // Whether the loop outside goes on where the rows of the box end, or, of what is written past the
-  // caches, near them.
-  bool goes_on(const Stream& s, std::size_t depth) const {
-    if (depth == 0 || !moves_along(s, depth)) return false;
-    const LoopSpec& loop = nest_.loops[depth - 1];
-    const std::int64_t step = std::abs(s.access().strides[loop.label]) * loop.step * p_.item;
-    const bool is_near = step * kNearInPage <= kPage && step % kFewChannels != 0;
-    return run_with_loop(s, depth) > s.boxes[depth].run || (is_streamed(s) && is_near);
-  }
-
-  double rows(const Stream& s, std::size_t depth) const {
-    return s.boxes[depth].elements / s.boxes[depth].run;
   }
 
   // The innermost box walks over pages; beyond the first-level TLB's reach each costs a miss. Lines

@@ -1,0 +1,235 @@
+#include "schedule/plain_loops.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace einjit {
+namespace {
+
+constexpr double kChunkCycles = 60e3;  // the least work of a parallel piece
+constexpr std::int64_t kMostChunks = 32;
+constexpr std::int64_t kChunkBytes = 8192;  // the least run of a piece along a contiguous label
+constexpr std::int64_t kSumBlock = 16;     // rows summed at once when each lies on pages of its own
+constexpr std::int64_t kMostRows = 64;     // of a block that is summed before the next
+constexpr std::int64_t kRowPiece = 16384;  // bytes of rows that are summed
+constexpr std::int64_t kLongRow = 65536;   // that is cut into such pieces
+constexpr std::int64_t kSumPieces = 16;    // of a sum, that may run at the same time
+constexpr std::int64_t kMostBlocks = 256;  // of a sum, added one after the other
+constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
+constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole pages of memory
+constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewer to write
+constexpr std::int64_t kMostRead = 16;
+
+}  // namespace
+
+void PlainLoops::make_some_parallel() {
+  LoopSpec* outermost = nullptr;
+  for (auto& item : schedule_->outer) {
+    auto* loop = std::get_if<LoopSpec>(&item);
+    if (!loop) continue;
+    if (loop->order == Order::parallel) return;
+    if (!outermost && !c_.is_reduced(loop->label)) outermost = loop;
+  }
+  if (outermost) outermost->order = Order::parallel;
+}
+
+bool PlainLoops::is_in_tile(Label l) const {
+  return l == tile_.vec || l == tile_.unroll || l == tile_.unroll2;
+}
+
+void PlainLoops::loop(Label l, std::int64_t step, Order order) {
+  if (step >= length_[l] && (!c_.is_dynamic(l) || has_loop(l, step))) return;
+  schedule_->outer.emplace_back(LoopSpec{l, step, order});
+  length_[l] = std::min(length_[l], step);
+}
+
+bool PlainLoops::has_loop(Label l, std::int64_t step) const {
+  return std::ranges::any_of(schedule_->outer, [&](const auto& item) {
+    const auto* loop = std::get_if<LoopSpec>(&item);
+    return loop && loop->label == l && loop->step <= step;
+  });
+}
+
+bool PlainLoops::is_contiguous(Label l) const {
+  return std::ranges::any_of(c_.in, [&](const Access& a) { return a.strides[l] == 1; });
+}
+
+bool PlainLoops::chunk(Label l, std::int64_t step) {
+  if (cycles_ < kParallelCycles || c_.extents[l] <= step) return false;
+  const std::int64_t most =
+      std::min<std::int64_t>(kMostChunks, static_cast<std::int64_t>(cycles_ / kChunkCycles));
+  std::int64_t length = (c_.extents[l] + most - 1) / most;
+  if (is_contiguous(l)) length = std::max(length, kChunkBytes / size_of(c_.dtype));
+  length = (length + step - 1) / step * step;
+  // Equal pieces are one kind of code.
+  for (std::int64_t even = length; even * 2 <= length * 3; even += step)
+    if (c_.extents[l] % even == 0) {
+      length = even;
+      break;
+    }
+  if (length >= c_.extents[l]) return false;
+  loop(l, length, Order::parallel);
+  return true;
+}
+
+const Access& PlainLoops::largest_input() const {
+  return *std::ranges::max_element(p_.in, {}, &Operand::elements)->access;
+}
+
+void PlainLoops::order_labels() {
+  std::vector<Label>& labels = order_;
+  labels.clear();
+  for (Label l : p_.kept)
+    if (!is_in_tile(l)) labels.push_back(l);
+  const auto outside = static_cast<std::ptrdiff_t>(labels.size());
+  for (Label l : {tile_.vec, tile_.unroll, tile_.unroll2})
+    if (l >= 0 && !c_.is_reduced(l)) labels.push_back(l);
+  if (plan_.order == LoopOrder::unroll_outside)
+    std::reverse(labels.begin() + outside, labels.end());
+  if (plan_.order == LoopOrder::by_output)
+    std::ranges::sort(labels);  // canonical: by output stride
+  const bool by_strides = plan_.order == LoopOrder::by_input || plan_.order == LoopOrder::by_lines;
+  if (by_strides && !c_.in.empty()) {
+    const Access& a = largest_input();
+    std::ranges::stable_sort(labels, std::greater{},
+                             [&](Label l) { return std::abs(a.strides[l]); });
+  }
+}
+
+void PlainLoops::add_plain_loops() {
+  order_labels();
+  bool chunked = false;
+  if (plan_.order == LoopOrder::by_lines) chunked = add_lines();
+  if (plan_.order == LoopOrder::by_blocks) return add_moved_blocks();
+  if (plan_.order == LoopOrder::by_diagonals) return add_diagonals();
+  if (plan_.order == LoopOrder::by_rows) return add_rows();
+  if (plan_.order == LoopOrder::by_sum) {
+    add_blocks_of_rows();
+    chunked = true;
+  }
+  for (Label l : order_)
+    if (!chunked) chunked = chunk(l, tile_.step_of(l));
+  add_sum_blocks();
+  for (Label l : order_) loop(l, tile_.step_of(l));
+}
+
+bool PlainLoops::add_lines() {
+  const auto row = std::ranges::find_if(order_, [&](Label l) { return c_.out.strides[l] == 1; });
+  if (row == order_.end()) return false;
+  const Label label = *row;
+  std::rotate(row, row + 1, order_.end());
+  const std::int64_t unit = tile_.step_of(label);
+  const std::int64_t step = (kLinesWritten * line_items() + unit - 1) / unit * unit;
+  if (step >= c_.extents[label]) return false;
+  const bool is_parallel = cycles_ > kParallelCycles;
+  loop(label, step, is_parallel ? Order::parallel : Order::serial);
+  return is_parallel;
+}
+
+void PlainLoops::add_moved_blocks() {
+  const Label row = *std::ranges::find_if(order_, [&](Label l) { return c_.out.strides[l] == 1; });
+  const Access& a = largest_input();
+  const Label column = *std::ranges::find_if(order_, [&](Label l) { return a.strides[l] == 1; });
+  const Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+  loop(row, even_step(row, kBlockWritten * line_items()), order);
+  for (Label l : order_)
+    if (l != row && l != column) loop(l, tile_.step_of(l));
+  const std::int64_t written = std::max<std::int64_t>(length_[row] / line_items(), 1);
+  const std::int64_t read = std::clamp(kBlockWritten * kBlockRead / written, kBlockRead, kMostRead);
+  loop(column, even_step(column, read * line_items()));
+  loop(row, tile_.step_of(row));
+  loop(column, tile_.step_of(column));
+}
+
+void PlainLoops::add_diagonals() {
+  const bool vec_is_row = c_.out.strides[tile_.vec] == 1;
+  const Label row = vec_is_row ? tile_.vec : tile_.unroll;
+  const Label column = vec_is_row ? tile_.unroll : tile_.vec;
+  Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+  for (Label l : order_) {
+    if (l == row || l == column) continue;
+    loop(l, tile_.step_of(l), order);
+    if (length_[l] < c_.extents[l]) order = Order::serial;
+  }
+  loop(column, kDiagonal * tile_.step_of(column), order);
+  loop(row, kDiagonal * tile_.step_of(row));
+  loop(column, tile_.step_of(column));
+  loop(row, tile_.step_of(row));
+  std::get<LoopSpec>(schedule_->outer.back()).is_diagonal = true;
+}
+
+std::int64_t PlainLoops::even_step(Label l, std::int64_t most) const {
+  const std::int64_t extent = c_.extents[l], unit = tile_.step_of(l);
+  const std::int64_t pieces = (extent + most - 1) / most;
+  return ((extent + pieces - 1) / pieces + unit - 1) / unit * unit;
+}
+
+void PlainLoops::add_rows() {
+  Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+  auto share_out = [&](Label l, std::int64_t step) {
+    loop(l, step, order);
+    if (length_[l] < c_.extents[l]) order = Order::serial;
+  };
+  for (Label l : order_)
+    if (l == tile_.vec)
+      continue;
+    else if (c_.extents[l] * 2 >= kSumPieces)
+      share_out(l, 1);
+    else
+      loop(l, 1);
+  if (c_.extents[tile_.vec] * p_.item >= kLongRow)
+    share_out(tile_.vec, even_step(tile_.vec, kRowPiece / p_.item));
+  add_levels(p_.reduced.front(), tile_.steps, order);
+  loop(tile_.vec, tile_.vec_length);
+}
+
+void PlainLoops::add_levels(Label sum, std::int64_t step, Order order) {
+  auto block_within = [&](std::int64_t length) {
+    std::int64_t block = step;
+    while (block * kMerge < length) block *= kMerge;
+    return block;
+  };
+  std::int64_t outside = length_[sum];
+  auto level = [&](std::int64_t block) {
+    loop(sum, block, order);
+    schedule_->outer.emplace_back(BufferSpec{});
+    order = Order::serial;
+    outside = block;
+  };
+  if (order == Order::parallel) {
+    const std::int64_t piece = (outside + kSumPieces - 1) / kSumPieces;
+    const std::int64_t block = block_within(piece);
+    if (piece > block) level((piece + block - 1) / block * block);
+  }
+  while (block_within(outside) > step) level(block_within(outside));
+  loop(sum, step);
+}
+
+void PlainLoops::loop_over_sum(Label sum, std::int64_t step) {
+  if (c_.in.size() == 1 && !c_.is_dynamic(sum) && length_[sum] > step * kMostBlocks)
+    add_levels(sum, step, Order::serial);
+  else
+    loop(sum, step);
+}
+
+void PlainLoops::add_blocks_of_rows() {
+  for (const Operand& a : p_.in) {
+    if (a.access->strides[tile_.vec] != 1 || !p_.outgrows_caches(a)) continue;
+    const std::int64_t row = c_.extents[tile_.vec] * p_.item;
+    for (Label l : p_.reduced)
+      if (a.access->strides[l] != 0)
+        return loop_over_sum(l, std::clamp(target_.l2_bytes / 6 / row, kSumBlock, kMostRows));
+  }
+}
+
+void PlainLoops::add_sum_blocks() {
+  if (tile_.is_gray || tile_.vec < 0 || c_.is_reduced(tile_.vec)) return;
+  for (const Operand& a : p_.in) {
+    const bool is_read_once = a.elements * 4 > p_.points;
+    if (!is_read_once || a.access->strides[tile_.vec] != 1) continue;
+    for (Label l : p_.reduced)
+      if (std::abs(a.access->strides[l]) * p_.item >= kPage) loop_over_sum(l, kSumBlock);
+  }
+}
+
+}  // namespace einjit

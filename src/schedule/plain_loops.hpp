@@ -1,0 +1,67 @@
+// The loops around tiles that read arrays where they are: their orders, blocks of sums and of
+// copies, pieces for threads.
+#pragma once
+
+#include "schedule/build.hpp"
+
+namespace einjit {
+
+inline constexpr int kMerge = 32;  // additions to an accumulator
+
+// Of one schedule after the other; the blocks of packed panels are the derived class's.
+class PlainLoops {
+ public:
+  explicit PlainLoops(const Problem& problem) : p_(problem), c_(p_.c), target_(p_.target) {}
+
+ protected:
+  // Cuts the label's range into chunks that can run at the same time, if there is work enough.
+  bool chunk(Label l, std::int64_t step);
+  // Large work that no rule has cut for threads yet: the outermost loop over an output label.
+  void make_some_parallel();
+  // A loop of one piece is left out, unless other extents have more.
+  void loop(Label l, std::int64_t step, Order order = Order::serial);
+  bool is_contiguous(Label l) const;
+  void add_plain_loops();
+  std::int64_t line_items() const { return target_.line_bytes / size_of(c_.dtype); }
+
+  const Problem& p_;
+  const Contraction& c_;
+  const Target& target_;
+  RegisterTile tile_;
+  LoopPlan plan_;
+  double cycles_;
+  std::vector<std::int64_t> length_;  // of each label's pieces so far
+  Schedule* schedule_ = nullptr;
+
+ private:
+  bool is_in_tile(Label l) const;
+  bool has_loop(Label l, std::int64_t step) const;
+  const Access& largest_input() const;
+  void order_labels();
+  // Cuts the output's contiguous label into a few lines and moves it innermost: they are written
+  // one after the other. True if it has become parallel.
+  bool add_lines();
+  // Some lines of rows of the output by a few lines of rows of the input, tiles going along these:
+  // memory reads and writes several lines of a page at a time, and of few pages.
+  void add_moved_blocks();
+  // Blocks of tiles, each by its diagonals.
+  void add_diagonals();
+  // Whole tiles, at most as many elements as `most` and few in the last piece.
+  std::int64_t even_step(Label l, std::int64_t most) const;
+  // Whole rows, a few at a time, are what the hardware follows best; their sums stay in L1.
+  void add_rows();
+  // A loop over a sum, inside buffers for blocks of its steps, blocks of these and so on, of few
+  // additions each.
+  void add_levels(Label sum, std::int64_t step, Order order);
+  // The same for long sums of nothing but elements: in those of products, errors of these weigh as
+  // much, and buffers cost.
+  void loop_over_sum(Label sum, std::int64_t step);
+  // Blocks of rows that stay a small part of L2, with the next one beside them.
+  void add_blocks_of_rows();
+  // A sum over rows far apart touches a page a row: a few rows at a time, all along the vec label.
+  void add_sum_blocks();
+
+  std::vector<Label> order_;
+};
+
+}  // namespace einjit
