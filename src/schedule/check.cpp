@@ -13,6 +13,7 @@ constexpr std::int64_t kLargestTile = 16384;  // what is emitted grows with it
 constexpr int kMostCuttingLoops =
     32;  // a plan's mask has a bit for each, and for those of copies and buffers
 constexpr int kMostBuffers = 6;  // of sums
+constexpr std::int64_t kMostSumPieces = 1024;
 
 class Checker {
  public:
@@ -83,6 +84,10 @@ class Checker {
     if (aligned_ && aligned_->label == loop.label && aligned_ != &loop)
       return fail(fmt::format("a loop cuts the aligned pieces of '{}'", name(loop.label)));
     if (c_.extents[loop.label] == 0) return fail("a loop over an empty label");
+    if (loop.order == Order::parallel && c_.is_reduced(loop.label) &&
+        (length_[loop.label] - 1) / loop.step >= kMostSumPieces)
+      return fail(fmt::format("more than {} parallel pieces of '{}', which have a buffer each",
+                              kMostSumPieces, name(loop.label)));
     if (loop.step > length_[loop.label] && length_[loop.label] < c_.extents[loop.label])
       return fail(fmt::format("a step of {} where pieces of '{}' are {}", loop.step,
                               name(loop.label), length_[loop.label]));

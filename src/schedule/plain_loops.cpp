@@ -170,13 +170,10 @@ void PlainLoops::add_rows() {
     loop(l, step, order);
     if (length_[l] < c_.extents[l]) order = Order::serial;
   };
-  for (Label l : order_)
-    if (l == tile_.vec)
-      continue;
-    else if (c_.extents[l] * 2 >= kSumPieces)
-      share_out(l, 1);
-    else
-      loop(l, 1);
+  for (Label l : order_) {
+    if (l == tile_.vec) continue;
+    c_.extents[l] * 2 >= kSumPieces ? share_out(l, 1) : loop(l, 1);
+  }
   if (c_.extents[tile_.vec] * p_.item >= kLongRow)
     share_out(tile_.vec, even_step(tile_.vec, kRowPiece / p_.item));
   add_levels(p_.reduced.front(), tile_.steps, order);
