@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -21,6 +22,8 @@ std::unique_ptr<NumpyPeer> NumpyPeer::start(const std::string& script, std::stri
     dup2(requests[0], 0);
     dup2(answers[1], 1);
     for (int fd : {requests[0], requests[1], answers[0], answers[1]}) close(fd);
+    // Its arrays on pages as all others' are, where the system leaves that to the program.
+    setenv("NUMPY_MADVISE_HUGEPAGE", "0", 1);
     execl("/usr/bin/python3", "python3", script.c_str(), static_cast<char*>(nullptr));
     _exit(127);
   }

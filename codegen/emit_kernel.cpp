@@ -140,13 +140,13 @@ class DriverEmitter {
     auto piece = [&](std::int64_t lo, std::int64_t len) {
       if (len > 0) emit_piece(node, at, {builder_.CreateAdd(whole.lo, number(lo)), len});
     };
-    const std::int64_t first = node.stores_first ? std::min(node.step, whole.len) : 0;
-    const std::int64_t tail = (whole.len - first) % node.step;
+    const auto [first, main, tail] =
+        split_lengths(node, whole.len, node.stores_first ? std::min(node.step, whole.len) : 0);
     const std::uint64_t mask = mask_;
     mask_ |= first_bit(node);
     piece(0, first);
     mask_ = mask;
-    piece(first, whole.len - first - tail);
+    piece(first, main);
     piece(whole.len - tail, tail);
   }
 

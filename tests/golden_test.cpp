@@ -18,6 +18,7 @@ struct Golden {
   std::vector<std::vector<std::int64_t>> shapes;
   DType dtype;
   Isa isa;
+  bool has_mesh = false;
 };
 
 const Golden kGoldens[] = {
@@ -31,6 +32,8 @@ const Golden kGoldens[] = {
      Isa::x86_64_v4},
     {"batched_matvec", "ne,nke->nk", {{100, 32}, {100, 10, 32}}, DType::f32, Isa::x86_64_v4},
     {"transpose", "ij->ji", {{100, 100}}, DType::f32, Isa::x86_64_v3},
+    {"transpose_on_mesh", "ij->ji", {{8192, 8192}}, DType::f64, Isa::x86_64_v4, true},
+    {"matvec_on_mesh", "ij,j->i", {{4096, 4096}, {4096}}, DType::f32, Isa::x86_64_v4, true},
     {"trace", "ii->", {{100, 100}}, DType::f64, Isa::x86_64_v4},
     {"column_sums", "ij->j", {{100, 100}}, DType::f64, Isa::x86_64_v3},
     {"column_sums_from_memory", "ij->j", {{9000, 4096}}, DType::f32, Isa::x86_64_v4},
@@ -42,7 +45,12 @@ const Golden kGoldens[] = {
 std::string dump(const Golden& golden) {
   std::vector<Layout> layouts;
   for (const auto& shape : golden.shapes) layouts.push_back(Layout::row_major(golden.dtype, shape));
-  const Target target = Target::generic(golden.isa);
+  Target target = Target::generic(golden.isa);
+  if (golden.has_mesh) {
+    target.l1_bytes = 48 << 10;
+    target.l2_bytes = 2 << 20;
+    target.describe_mesh();
+  }
   const Expression expression = value_or_throw(parse(golden.expression));
   const Contraction whole =
       canonical(value_or_throw(einjit::bind(expression, layouts)).contraction);

@@ -149,78 +149,70 @@ TEST(Schedules, OneUnitSumsAnyLength) {
     }
 }
 
+// A product of small numbers, with tails everywhere, by given schedules and as 2 c - c.
+struct Product {
+  std::vector<Layout> layouts{Layout::row_major(DType::f32, {37, 90}),
+                              Layout::row_major(DType::f32, {90, 45})};
+  std::vector<float> a = ramp<float>(37 * 90, 7), b = ramp<float>(90 * 45, 5),
+                     expected = matmul(a, b, 37, 90, 45);
+  void expect(Engine& engine, const char* schedule, const Executor& executor) const {
+    for (Specialization how : {Specialization::always, Specialization::never}) {
+      CompileOptions options;
+      options.schedule = schedule;
+      options.specialization = how;
+      options.scaling = Scaling::alpha_beta;
+      const auto kernel = engine.try_compile("ij,jk->ik", layouts, options);
+      ASSERT_TRUE(kernel) << kernel.error().message << schedule;
+      std::vector<float> c(37 * 45, 3);
+      void* const operands[] = {c.data(), const_cast<float*>(a.data()),
+                                const_cast<float*>(b.data())};
+      ASSERT_EQ(kernel->run(operands, {1, 0}, &executor), Status::ok);
+      EXPECT_EQ(c, expected) << schedule;
+      ASSERT_EQ(kernel->run(operands, {2, -1}, &executor), Status::ok);
+      EXPECT_EQ(c, expected) << schedule;
+    }
+  }
+};
+
 // Sums cut by loops alone: no tile holds the label, and later pieces are added all the same.
 TEST(Schedules, SumsCutByLoopsAlone) {
   Engine engine(Target::host(), {.cache_directory = ""});
-  const std::vector<Layout> layouts(2, Layout::row_major(DType::f32, {18, 18}));
-  const auto a = ramp<float>(18 * 18, 7), b = ramp<float>(18 * 18, 5);
-  const auto expected = matmul(a, b, 18, 18, 18);
-  for (Specialization specialization : {Specialization::always, Specialization::never})
-    for (const char* schedule :
-         {"loop j 1; loop i 1; loop k 16; tile k vec 16", "loop i 1; loop j 1; tile k vec 32",
-          "loop j 17; loop i 4; loop k 16; prefetch out; tile k vec 16, i unroll 4, j reduce",
-          "loop j 1; pack in1; loop i 4; loop k 16; tile k vec 16, i unroll 4"}) {
-      CompileOptions options;
-      options.schedule = schedule;
-      options.specialization = specialization;
-      options.scaling = Scaling::alpha_beta;
-      const Kernel kernel = engine.compile("ij,jk->ik", layouts, options);
-      std::vector<float> c(18 * 18, 3);
-      void* const operands[] = {c.data(), const_cast<float*>(a.data()),
-                                const_cast<float*>(b.data())};
-      ASSERT_EQ(kernel.run(operands, {1, 0}), Status::ok);
-      EXPECT_EQ(c, expected) << schedule;
-      ASSERT_EQ(kernel.run(operands, {2, -1}), Status::ok);
-      EXPECT_EQ(c, expected) << schedule;  // 2 c - c
-    }
+  const Product product;
+  for (const char* schedule :
+       {"loop j 1; loop i 1; loop k 16; tile k vec 16", "loop i 1; loop j 1; tile k vec 48",
+        "loop j 17; loop i 4; loop k 16; prefetch out; tile k vec 16, i unroll 4, j reduce",
+        "loop j 1; pack in1; loop i 4; loop k 16; tile k vec 16, i unroll 4",
+        "loop j 4; loop i 4; loop k 16; tile k vec 16, i unroll 4, j reduce 4 merge 1"})
+    product.expect(engine, schedule, serial_executor);
 }
 
 // Partial sums in buffers, one inside the other, scaled when they come to the output; by labels
 // that lie otherwise there, and that no tile holds.
 TEST(Schedules, SumsInBuffers) {
   Engine engine(Target::host(), {.cache_directory = ""});
-  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {37, 90}),
-                                    Layout::row_major(DType::f32, {90, 45})};
-  const auto a = ramp<float>(37 * 90, 7), b = ramp<float>(90 * 45, 5);
-  const auto expected = matmul(a, b, 37, 90, 45);
+  const Product product;
   const ThreadPool threads(3);
-  for (Specialization specialization : {Specialization::always, Specialization::never})
-    for (const char* schedule :
-         {"loop j 32; buffer out; loop j 4; loop i 4; loop k 16; tile k vec 16, i unroll 4, "
-          "j reduce 4",
-          "loop j 40; buffer out; loop i 5; loop j 20; buffer out; loop j 3; loop k 16; "
-          "tile k vec 16, i unroll 5, j reduce",
-          "loop i 10 parallel; loop j 32; buffer out; loop i 1; loop j 1; loop k 32; tile k vec 32",
-          "loop j 24 parallel; buffer out; loop j 8; loop i 4; loop k 16; tile k vec 16, "
-          "i unroll 4, j reduce 8",
-          "loop k 20; loop j 7 parallel; buffer out; pack in1; loop i 16; loop k 4; loop j 2; "
-          "tile i vec 16, k unroll 4, j reduce",
-          "loop j 30 parallel; buffer out; loop j 10; buffer out; loop i 1; loop k 1; loop j 5; "
-          "tile j vec 16",
-          "buffer out; loop j 16; loop i 8 parallel; loop i 4; loop k 16; tile k vec 16, "
-          "i unroll 4, j reduce",
-          // Copies that are shared out along the sum fill no buffers.
-          "pack in1; loop i 8 parallel; loop k 16; loop i 4; tile k vec 16, i unroll 4, j reduce",
-          "pack in1; pack in0; loop k 16 parallel; loop i 4; tile k vec 16, i unroll 4, j reduce",
-          "loop j 32; buffer out; pack in1; loop k 16 parallel; loop j 4; loop i 4; "
-          "tile k vec 16, i unroll 4, j reduce 4",
-          "loop j 4; loop i 4; loop k 16; tile k vec 16, i unroll 4, j reduce 4 merge 1"}) {
-      CompileOptions options;
-      options.schedule = schedule;
-      options.specialization = specialization;
-      options.scaling = Scaling::alpha_beta;
-      const auto kernel = engine.try_compile("ij,jk->ik", layouts, options);
-      ASSERT_TRUE(kernel) << kernel.error().message << schedule;
-      for (const Executor& executor : {serial_executor, threads.executor()}) {
-        std::vector<float> c(37 * 45, 3);
-        void* const operands[] = {c.data(), const_cast<float*>(a.data()),
-                                  const_cast<float*>(b.data())};
-        ASSERT_EQ(kernel->run(operands, {1, 0}, &executor), Status::ok);
-        EXPECT_EQ(c, expected) << schedule;
-        ASSERT_EQ(kernel->run(operands, {2, -1}, &executor), Status::ok);
-        EXPECT_EQ(c, expected) << schedule;  // 2 c - c
-      }
-    }
+  for (const char* schedule :
+       {"loop j 32; buffer out; loop j 4; loop i 4; loop k 16; tile k vec 16, i unroll 4, "
+        "j reduce 4",
+        "loop j 40; buffer out; loop i 5; loop j 20; buffer out; loop j 3; loop k 16; "
+        "tile k vec 16, i unroll 5, j reduce",
+        "loop i 10 parallel; loop j 32; buffer out; loop i 1; loop j 1; loop k 32; tile k vec 32",
+        "loop j 24 parallel; buffer out; loop j 8; loop i 4; loop k 16; tile k vec 16, "
+        "i unroll 4, j reduce 8",
+        "loop k 20; loop j 7 parallel; buffer out; pack in1; loop i 16; loop k 4; loop j 2; "
+        "tile i vec 16, k unroll 4, j reduce",
+        "loop j 30 parallel; buffer out; loop j 10; buffer out; loop i 1; loop k 1; loop j 5; "
+        "tile j vec 16",
+        "buffer out; loop j 16; loop i 8 parallel; loop i 4; loop k 16; tile k vec 16, "
+        "i unroll 4, j reduce",
+        // Copies that are shared out along the sum fill no buffers.
+        "pack in1; loop i 8 parallel; loop k 16; loop i 4; tile k vec 16, i unroll 4, j reduce",
+        "pack in1; pack in0; loop k 16 parallel; loop i 4; tile k vec 16, i unroll 4, j reduce",
+        "loop j 32; buffer out; pack in1; loop k 16 parallel; loop j 4; loop i 4; "
+        "tile k vec 16, i unroll 4, j reduce 4"})
+    for (const Executor& executor : {serial_executor, threads.executor()})
+      product.expect(engine, schedule, executor);
 }
 
 // Columns of many rows from memory: of few additions each, to the same bits on every number of

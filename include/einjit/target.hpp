@@ -30,7 +30,13 @@ struct Target {
   std::int64_t l3_bytes = 8 << 20;  // share of one core
   std::int64_t line_bytes = 64;
   double dram_bytes_per_cycle = 6.5;  // one core, streaming
+  // Pages whose lines are prefetched at the same time, one stream in each, and pages whose
+  // addresses are kept at hand, where schedules should care. 0: they need not.
+  std::int64_t page_streams = 0;
+  std::int64_t tlb_pages = 0;
 
+  // Of the caches whose lines come much faster than memory's.
+  std::int64_t fast_cache_bytes() const { return page_streams > 0 ? 2 * l2_bytes : l3_bytes; }
   int lanes(DType type) const { return static_cast<int>(vector_bytes / size_of(type)); }
   bool operator==(const Target&) const = default;
 
@@ -38,6 +44,8 @@ struct Target {
   static Target host();
   // Fixed targets by name ("x86-64-v3", "x86-64-v4", ...), for tests and goldens.
   static Target generic(Isa isa);
+  // The memory of Intel's servers since Skylake, whose last level is a mesh all cores share.
+  void describe_mesh();
   // One line; equal texts mean equal targets. Part of every cache key.
   std::string to_string() const;
 };

@@ -38,7 +38,7 @@ double predicted_seconds(const Contraction& c, const Target& target, double cycl
   const double bytes = byte_count(c);
   const double per_cycle = bytes <= static_cast<double>(target.l1_bytes)   ? 64
                            : bytes <= static_cast<double>(target.l2_bytes) ? 32
-                           : bytes <= static_cast<double>(target.l3_bytes)
+                           : bytes <= static_cast<double>(target.fast_cache_bytes())
                                ? 12
                                : target.dram_bytes_per_cycle;
   return std::max(cycles, bytes / per_cycle) / (target.cycles_per_ns * 1e9);
@@ -80,7 +80,7 @@ Problem::Problem(const Contraction& contraction, const Target& t)
     return std::ranges::any_of(a.moves, [](const Move& m) { return m.page_part >= kFewSets; });
   };
   is_held_by_l3 = in.size() == 1 && reduced.empty() &&
-                  bytes <= kShareOfL3 * static_cast<double>(target.l3_bytes) &&
+                  bytes <= kShareOfL3 * static_cast<double>(target.fast_cache_bytes()) &&
                   !shares_sets(in[0]) && !shares_sets(out);
 }
 

@@ -61,9 +61,11 @@ struct Problem {
     return a.elements * static_cast<double>(item) > 2 * static_cast<double>(target.l2_bytes);
   }
 
-  // Whether it is so much larger than L2 that what comes next finds little of it there.
+  // Whether it is so much larger than L2 that what comes next finds little of it there, or, where
+  // L3 is as far as memory, that it does not lie there itself.
   bool outgrows_l2(const Operand& a) const {
-    return a.elements * static_cast<double>(item) > 3 * static_cast<double>(target.l2_bytes);
+    const double most = target.page_streams > 0 ? 1.5 : 3;
+    return a.elements * static_cast<double>(item) > most * static_cast<double>(target.l2_bytes);
   }
   // And in L3: outputs are written past the caches, inputs asked for.
   bool outgrows_caches(const Operand& a) const { return outgrows_l2(a) && !is_held_by_l3; }

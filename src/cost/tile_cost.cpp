@@ -339,12 +339,12 @@ bool misleads_prefetchers(const Problem& p, const Operand& a, Label vec, Label i
 
 bool moves_blocks(const Problem& p, const RegisterTile& tile) {
   const std::int64_t line = p.target.line_bytes / p.item;
-  return p.bytes >= static_cast<double>(p.target.l3_bytes) && tile.vec_length <= line &&
-         tile.unroll_length <= line && transposes(p, tile);
+  return p.target.page_streams == 0 && p.bytes >= static_cast<double>(p.target.l3_bytes) &&
+         tile.vec_length <= line && tile.unroll_length <= line && transposes(p, tile);
 }
 
 bool transposes_in_cache(const Problem& p, const RegisterTile& tile, std::int64_t tiles) {
-  if (p.bytes > kShareOfL3 * static_cast<double>(p.target.l3_bytes) ||
+  if (p.bytes > kShareOfL3 * static_cast<double>(p.target.fast_cache_bytes()) ||
       p.out.row_alignment * p.item % p.target.line_bytes != 0 || !transposes(p, tile))
     return false;
   return std::ranges::all_of(std::array{tile.vec, tile.unroll}, [&](Label l) {

@@ -7,7 +7,6 @@ namespace einjit {
 namespace {
 
 constexpr std::int64_t kCopyUnroll = 4;  // steps of a contiguous copy in one tile
-constexpr std::int64_t kSlack = 64;      // elements a whole vector may read past the last panel
 
 const TileVar* find_var(const std::vector<TileVar>& tile, Label label) {
   const auto it = std::ranges::find(tile, label, &TileVar::label);

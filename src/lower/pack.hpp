@@ -12,6 +12,8 @@
 
 namespace einjit {
 
+inline constexpr std::int64_t kSlack = 64;  // elements a whole vector may read past a buffer's last
+
 struct Packing {
   Ref packed;             // how tiles read the buffer
   std::int64_t elements;  // the buffer's size

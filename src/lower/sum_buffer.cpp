@@ -4,11 +4,12 @@
 #include <cstdlib>
 #include <ranges>
 
+#include "lower/pack.hpp"
+
 namespace einjit {
 namespace {
 
 constexpr std::int64_t kVectors = 4;  // added in one tile
-constexpr std::int64_t kSlack = 64;   // elements a whole vector may read past the last sum
 
 // The output's labels as they lie in it, but the tile's vec label contiguous.
 std::vector<Label> labels_outermost_first(const Contraction& c, const std::vector<TileVar>& tile) {

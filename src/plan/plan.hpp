@@ -55,6 +55,15 @@ inline std::uint64_t partial_bit(const PlanNode& node, std::int64_t length) {
   return node.bit < 0 ? 0 : std::uint64_t{1} << (node.bit + power);
 }
 
+// What a split cuts a range of this length into, of whose first piece the length is given.
+struct SplitLengths {
+  std::int64_t first, main, tail;
+};
+inline SplitLengths split_lengths(const PlanNode& node, std::int64_t length, std::int64_t first) {
+  const std::int64_t tail = (length - first) % node.step;
+  return {first, length - first - tail, tail};
+}
+
 inline std::uint64_t first_bit(const PlanNode& node) {
   return node.first_bit < 0 ? 0 : std::uint64_t{1} << node.first_bit;
 }

@@ -181,8 +181,7 @@ void walk_loop(Run& run, int at, State& state) {
 void walk_split(Run& run, int at, State& state) {
   const PlanNode& node = run.plan.nodes[at];
   const LabelRange whole = state.ranges[node.label];
-  const std::int64_t first = first_piece(run, node, state);
-  const std::int64_t tail = (whole.len - first) % node.step, main = whole.len - first - tail;
+  const auto [first, main, tail] = split_lengths(node, whole.len, first_piece(run, node, state));
   const std::uint64_t mask = state.mask;
   state.mask |= first_bit(node);
   if (first > 0) walk_piece(run, at, state, {whole.lo, first, whole.shift});

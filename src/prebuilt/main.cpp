@@ -31,6 +31,7 @@ std::vector<Target> machines_of(Isa isa) {
   if (isa == Isa::x86_64_v4) {
     Target large = server;
     large.l2_bytes = 2 << 20;
+    large.describe_mesh();
     machines.push_back(large);
     Target narrow = server;  // 512 bits in two halves
     narrow.l1_bytes = 32 << 10;

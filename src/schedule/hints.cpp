@@ -27,7 +27,6 @@ constexpr std::int64_t kLinesOfBox = 32;     // whose next one is asked for
 constexpr std::int64_t kBytesOfRows = 4096;  // summed one after the other, asked for ahead
 constexpr double kBoxesInL2 = 2;             // the one being read, and the next
 constexpr std::int64_t kSumRows = 16;        // in a block of a sum: more are asked for ahead
-constexpr std::int64_t kRowsFollowed = 1;    // by the hardware, without being asked
 constexpr std::int64_t kLinesFollowed = 12;
 
 class Hints {
@@ -100,7 +99,7 @@ class Hints {
   // A row along which the tile or a loop goes the hardware follows better alone. A tile
   // that sums across rows must read a good piece of each.
   bool is_followed(const Access& a) const {
-    if (rows_in_tile(a) > kRowsFollowed) return false;
+    if (rows_in_tile(a) > rows_followed(target_)) return false;
     bool goes_across = false;
     for (Label l = 0; l < c_.label_count(); ++l)
       goes_across |= c_.is_reduced(l) && l != tile_.vec && a.strides[l] != 0;
@@ -224,7 +223,7 @@ class Hints {
         if (!is_elsewhere(a, loop->label) || tile_.step_of(loop->label) > 1 ||
             length[loop->label] > 1 || all * kBoxesInL2 > static_cast<double>(target_.l2_bytes))
           continue;
-        const bool is_far = p_.bytes * 2 > static_cast<double>(target_.l3_bytes);
+        const bool is_far = p_.bytes * 2 > static_cast<double>(target_.fast_cache_bytes());
         const auto steps = static_cast<std::int64_t>(std::ceil(2 * least / bytes(a)));
         if (bytes(a) >= least)
           found = {loop->label, loop->step * (is_far ? steps : 1)};
@@ -300,7 +299,9 @@ class Hints {
         length[loop->label] = std::min(length[loop->label], loop->step);
         if (loop->label == along && rows(length) <= kMostRows) inside = length;
       }
-    const std::int64_t most = target_.l2_bytes / 32 / target_.line_bytes / rows(inside);
+    // Where the hardware follows rows too, the next lines will do.
+    const std::int64_t most =
+        target_.page_streams > 0 ? 0 : target_.l2_bytes / 32 / target_.line_bytes / rows(inside);
     const std::int64_t tile = std::max<std::int64_t>(
         2 * std::min(tile_.step_of(along), length_[along]) / line_items(), 2);
     return std::clamp(most, std::min(tile, kLinesAhead), kLinesAhead);

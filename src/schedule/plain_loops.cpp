@@ -119,11 +119,28 @@ bool PlainLoops::add_lines() {
   const Label label = *row;
   std::rotate(row, row + 1, order_.end());
   const std::int64_t unit = tile_.step_of(label);
-  const std::int64_t step = (kLinesWritten * line_items() + unit - 1) / unit * unit;
+  // Rows of the output are columns of the input, whose pages the hardware should follow.
+  const std::int64_t most = kLinesWritten * line_items();
+  const std::int64_t lines = target_.page_streams > 0 ? std::min(most, target_.page_streams) : most;
+  const std::int64_t step = (lines + unit - 1) / unit * unit;
   if (step >= c_.extents[label]) return false;
   const bool is_parallel = cycles_ > kParallelCycles;
+  cut_pages(label);
   loop(label, step, is_parallel ? Order::parallel : Order::serial);
   return is_parallel;
+}
+
+void PlainLoops::cut_pages(Label row) {
+  if (target_.tlb_pages == 0) return;
+  const auto elements = static_cast<std::int64_t>(p_.out.elements);
+  std::int64_t pages = std::min(elements * p_.item / kPage, elements / c_.extents[row]);
+  for (Label l : order_) {
+    if (l == row || pages <= target_.tlb_pages) continue;
+    const std::int64_t pieces = (pages + target_.tlb_pages - 1) / target_.tlb_pages;
+    const std::int64_t step = even_step(l, std::max(c_.extents[l] / pieces, tile_.step_of(l)));
+    pages = pages * step / c_.extents[l];
+    loop(l, step);
+  }
 }
 
 void PlainLoops::add_moved_blocks() {

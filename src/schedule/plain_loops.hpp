@@ -41,6 +41,9 @@ class PlainLoops {
   // Cuts the output's contiguous label into a few lines and moves it innermost: they are written
   // one after the other. True if it has become parallel.
   bool add_lines();
+  // Blocks of the labels outside, so that the TLB holds the pages that one strip of rows after the
+  // other is written to.
+  void cut_pages(Label row);
   // Some lines of rows of the output by a few lines of rows of the input, tiles going along these:
   // memory reads and writes several lines of a page at a time, and of few pages.
   void add_moved_blocks();

@@ -3,6 +3,7 @@
 // takes.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <list>
@@ -20,6 +21,11 @@ inline constexpr double kConflict = 8;  // a stream whose rows fall into one set
 inline constexpr double kRunLines = 6;  // lines that make a run
 
 inline constexpr std::int64_t kOtherRows = 4;  // in a set of L1, beside those that are unrolled
+// Rows of a tile that the hardware follows without being asked, beside those of other operands.
+inline std::int64_t rows_followed(const Target& target) {
+  return std::max<std::int64_t>(target.page_streams / 4, 1);
+}
+
 // Lines of one set of L1: it is indexed by the place in a page.
 inline std::int64_t l1_ways(const Target& target) { return target.l1_bytes / kPage; }
 

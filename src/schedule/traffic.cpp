@@ -45,8 +45,10 @@ constexpr std::int64_t kSameChannels = 65536;  // bytes between lines on the sam
 constexpr double kVisitLines = 4;       // of a row, that a copy reads before it goes to others
 constexpr double kRowsInSet = 8;        // of L1, that tiles may ask for together
 constexpr double kRowCost = 0.015;      // more of a line, for each further row
+constexpr double kPagesLost = 0.1;      // more of a line, for twice as many pages as are followed
 constexpr double kFollowedLate = 0.25;  // if a tile reads several such rows
 constexpr double kPartOfRow = 1.2;      // more of a line, if a tile sums parts of rows
+constexpr double kOnePage = 1.15;       // more of a line, if one page is followed, not several
 constexpr double kAskedTooEarly = 0.5;
 constexpr double kAskedTwice = 2;  // what is gone before it is read
 constexpr double kStartLines = 8;
@@ -74,6 +76,7 @@ class Analysis : Fetching {
         lines *= asked_cost(s);
       if (is_lost_before_read(s)) lines *= kAskedTwice;
       if (reads_parts_of_rows(s)) lines *= kPartOfRow;
+      if (is_one_page(s)) lines *= kOnePage;
       if (is_waited_for(s)) {
         const double late = lateness(s);
         result.waited_lines += lines * late;
@@ -96,7 +99,8 @@ class Analysis : Fetching {
     if (s.is_output || s.is_dense || is_asked_for(s)) return false;
     if (s.is_copied) return true;
     if (is_followed(s)) return false;
-    return line_cost(s) == 1 && rows_at_once(s) > kFewRows && !is_read_in_turn(s);
+    const double few = std::max(kFewRows, static_cast<double>(rows_followed(target_)));
+    return line_cost(s) == 1 && rows_at_once(s) > few && !is_read_in_turn(s);
   }
 
   // How late a line that is waited for comes, against one nobody knew of. Asked for too early is
@@ -107,8 +111,8 @@ class Analysis : Fetching {
     return 1 + (p_.in.size() < 2 ? 0 : std::min(kStartLines / lines_along(s), 1.5));
   }
 
-  // Whether a tile sums long pieces of rows that lie on pages of their own, and leaves the rest of
-  // each row for later: few lines are on their way when it goes to the next.
+  // Whether a tile sums long pieces of rows that lie on pages of their own, but goes to the next
+  // row before it has read a page: few lines are on their way then.
   bool reads_parts_of_rows(const Stream& s) const {
     if (s.is_output || s.is_dense || s.is_copied || line_cost(s) < 1 || is_asked_for(s) ||
         is_followed(s) || !is_read_in_turn(s))
@@ -117,8 +121,14 @@ class Analysis : Fetching {
     return std::ranges::any_of(schedule_.tile, [&](const TileVar& var) {
       const auto stride = static_cast<double>(std::abs(s.access().strides[var.label]));
       return var.role == Role::reduce && tile[static_cast<std::size_t>(var.label)] > 1 &&
-             stride * item() >= kPage && s.boxes[s.to].run < stride;
+             stride * item() >= kPage && s.boxes[s.to].run * item() < kPage;
     });
+  }
+
+  // Whether of the pages that the hardware could follow a tile reads one at a time.
+  bool is_one_page(const Stream& s) const {
+    return target_.page_streams > 0 && !s.is_output && !s.is_dense && !s.is_copied &&
+           line_cost(s) == 1 && rows_at_once(s) == 1;
   }
 
   // Of a line, against one from memory: what L3 can hold comes from there, and if everything fits
@@ -128,11 +138,12 @@ class Analysis : Fetching {
     const double l3_line =
         kL3LineCycles * target_.dram_bytes_per_cycle / static_cast<double>(target_.line_bytes);
     if (all <= bytes_of(Level::l2)) return kL2Resident * l3_line;
-    if (all < static_cast<double>(target_.l3_bytes)) return l3_line;
+    if (all < static_cast<double>(target_.fast_cache_bytes())) return l3_line;
     const double bytes = s.is_dense
                              ? s.boxes[s.from].lines * static_cast<double>(target_.line_bytes) * 2
                              : s.operand->elements * item() * 4;
-    return bytes <= static_cast<double>(target_.l3_bytes) ? l3_line : 1;
+    const std::int64_t cache = s.is_dense ? target_.l3_bytes : target_.fast_cache_bytes();
+    return bytes <= static_cast<double>(cache) ? l3_line : 1;
   }
 
   // Of a line from L2, against one of few rows read along: those are there before they are wanted.
@@ -208,7 +219,15 @@ class Analysis : Fetching {
     const double cost =
         1 + jump_cost(s) +
         (body < s.to ? kAskedAlong * std::min(1.0, kStreams / visited) + across * alone : across);
-    return cost * (1 + kRowCost * std::max(rows_in_one_set(s) - kRowsInSet, 0.0));
+    return cost * pages_cost(s) * (1 + kRowCost * std::max(rows_in_one_set(s) - kRowsInSet, 0.0));
+  }
+
+  // Of lines of many pages in turn, against those of as many as the hardware follows.
+  double pages_cost(const Stream& s) const {
+    const StreamBox& body = s.boxes[body_along(s)];
+    const double pages = std::min(body.elements / body.run, body.pages);
+    const auto followed = static_cast<double>(target_.page_streams);
+    return followed > 0 && pages > followed ? 1 + kPagesLost * std::log2(pages / followed) : 1;
   }
 
   // Of some lines, by the loops around a tile.
@@ -222,7 +241,8 @@ class Analysis : Fetching {
   // the one before ends; or if the output then stays on few channels of memory. Where its lines are
   // not whole, the order in which they become so decides.
   double jump_cost(const Stream& s) const {
-    if (p_.out.row_alignment < static_cast<std::int64_t>(line_items()) || !writes_long_runs())
+    // Where the hardware follows pages, whole lines cost the same anywhere.
+    if (target_.page_streams > 0 || p_.out.row_alignment < static_cast<std::int64_t>(line_items()))
       return 0;
     for (const AheadSpec& a : schedule_.ahead) {
       if (&p_.c.in[static_cast<std::size_t>(a.operand)] != &s.access()) continue;
@@ -234,6 +254,7 @@ class Analysis : Fetching {
         const auto step = static_cast<double>(std::abs(s.access().strides[a.label]) * trip);
         const std::int64_t written = p_.c.out.strides[a.label] * trip * p_.item;
         if (step == box.run && written % kSameChannels != 0) return 0;
+        if (!writes_long_runs()) return 0;
         return kJump * std::min(kJumpBytes / (box.run * item()), 1.0);
       }
     }

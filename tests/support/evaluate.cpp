@@ -17,6 +17,10 @@ Target tiny_target(Isa isa) {
   target.l1_bytes = 512;
   target.l2_bytes = 2048;
   target.l3_bytes = 8192;
+  if (isa == Isa::x86_64_v2) {
+    target.page_streams = 32;
+    target.tlb_pages = 1;
+  }
   return target;
 }
 
