@@ -55,9 +55,18 @@ double Fetching::asked_in_vain(const Stream& s) const {
       if (!goes_on_at_once && between * 2 > bytes_of(Level::l2)) break;
       depth = d;
     }
-    return std::min(1.0, static_cast<double>(a.distance) / nest_.lengths(depth)[a.label]);
+    const double length = nest_.lengths(depth)[a.label];
+    if (target_.page_streams > 0 && p_.reduced.empty() &&
+        length == static_cast<double>(p_.c.extents[a.label]) && is_row_continued(s, depth))
+      return 0;
+    return std::min(1.0, static_cast<double>(a.distance) / length);
   }
   return 0;
+}
+
+bool Fetching::is_row_continued(const Stream& s, std::size_t depth) const {
+  while (depth > 0 && !moves_along(s, depth)) --depth;
+  return depth > 0 && goes_on(s, depth);
 }
 
 bool Fetching::is_followed(const Stream& s) const {

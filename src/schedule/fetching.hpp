@@ -26,6 +26,8 @@ class Fetching : protected Streams {
   std::size_t body_along(const Stream& s) const;
   // The part of what is asked for that lies beyond the end of the rows being read.
   double asked_in_vain(const Stream& s) const;
+  // Whether the next loop outside that moves the stream goes on where whole rows end.
+  bool is_row_continued(const Stream& s, std::size_t depth) const;
   // Whether a loop goes along few rows, which are not pieces of one that the tile reads side by
   // side.
   bool is_followed(const Stream& s) const;
