@@ -52,14 +52,14 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
   }
   if (moves_blocks(p, tile)) plans.push_back({LoopOrder::by_blocks});
   if (transposes_in_cache(p, tile, kDiagonal)) plans.push_back({LoopOrder::by_diagonals});
-  // The first ones decide whether others are tried: pages that are cut are far ahead.
+  // The first ones decide whether others are tried: blocks of rows and pages may be far ahead.
+  if (sums_parts_of_rows(p, tile)) plans.push_back({LoopOrder::by_sum});
   const bool has_pages = p.target.tlb_pages > 0 && p.reduced.empty() && p.outgrows_caches(p.out);
   if (has_pages) plans.push_back({LoopOrder::by_lines});
   for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside, LoopOrder::by_output,
                           LoopOrder::by_input})
     plans.push_back({order});
   if (!has_pages) plans.push_back({LoopOrder::by_lines});
-  if (sums_parts_of_rows(p, tile)) plans.push_back({LoopOrder::by_sum});
   return plans;
 }
 

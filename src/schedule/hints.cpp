@@ -26,7 +26,9 @@ constexpr std::int64_t kTilesOfRows = 4;     // end to end, where rows are short
 constexpr std::int64_t kLinesOfBox = 32;     // whose next one is asked for
 constexpr std::int64_t kBytesOfRows = 4096;  // summed one after the other, asked for ahead
 constexpr double kBoxesInL2 = 2;             // the one being read, and the next
-constexpr std::int64_t kSumRows = 16;        // in a block of a sum: more are asked for ahead
+// In a block of a sum: more are asked for ahead, and as many if there is work for each and room.
+constexpr std::int64_t kSumRows = 16;
+constexpr std::int64_t kBlockAhead = 256 << 10;  // bytes
 constexpr std::int64_t kLinesFollowed = 12;
 
 class Hints {
@@ -181,11 +183,13 @@ class Hints {
   std::optional<Ahead> next_rows_of_sum(const Access& a) const {
     if (tile_.packed != 0 || tile_.vec < 0 || c_.is_reduced(tile_.vec) || a.strides[tile_.vec] != 1)
       return std::nullopt;
+    const bool is_small = c_.extents[tile_.vec] * p_.item * kSumRows <= kBlockAhead;
+    const std::int64_t least = tile_.unroll >= 0 && is_small ? kSumRows : kSumRows + 1;
     bool is_cut = false;  // the rows, inside the loop
     for (const auto& item : schedule_.outer | std::views::reverse)
       if (const auto* loop = std::get_if<LoopSpec>(&item)) {
         is_cut |= loop->label == tile_.vec;
-        if (is_cut && c_.is_reduced(loop->label) && loop->step > kSumRows &&
+        if (is_cut && c_.is_reduced(loop->label) && loop->step >= least &&
             a.strides[loop->label] != 0)
           return Ahead{loop->label, loop->step};
       }

@@ -106,6 +106,9 @@ void PlainLoops::add_plain_loops() {
   if (plan_.order == LoopOrder::by_sum) {
     add_blocks_of_rows();
     chunked = true;
+    // Every block is shared out anew: in few pieces.
+    if (cycles_ > kParallelCycles && c_.extents[tile_.vec] * p_.item >= 2 * kChunkBytes)
+      loop(tile_.vec, even_step(tile_.vec, kChunkBytes / p_.item), Order::parallel);
   }
   for (Label l : order_)
     if (!chunked) chunked = chunk(l, tile_.step_of(l));
@@ -232,7 +235,7 @@ void PlainLoops::add_blocks_of_rows() {
     const std::int64_t row = c_.extents[tile_.vec] * p_.item;
     for (Label l : p_.reduced)
       if (a.access->strides[l] != 0)
-        return loop_over_sum(l, std::clamp(target_.l2_bytes / 6 / row, kSumBlock, kMostRows));
+        return loop_over_sum(l, std::clamp(target_.l2_bytes / 8 / row, kSumBlock, kMostRows));
   }
 }
 

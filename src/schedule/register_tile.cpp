@@ -128,13 +128,19 @@ class Enumerator {
 
   // Of each kind one tile is kept: per vec label, unroll labels, packed operands, and for tiles of
   // one vector: their blocks can be smaller; for those that move blocks of lines, or go along whole
-  // rows of a sum; and by whether
-  // rows fight for a set.
+  // rows of a sum, or use all of such a row's element at once; and by whether rows fight for a set.
   std::uint64_t kind_of(const RegisterTile& tile) const {
     auto number = [](Label l) { return static_cast<std::uint64_t>(l + 1); };
     return number(tile.vec) << 48 | number(tile.unroll) << 32 | number(tile.unroll2) << 16 |
-           (tile.is_by_rows ? 1u << 5 : 0u) | (moves_blocks(p_, tile) ? 1u << 4 : 0u) |
-           tile.packed << 2 | (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
+           (uses_rows_once(tile) ? 1u << 6 : 0u) | (tile.is_by_rows ? 1u << 5 : 0u) |
+           (moves_blocks(p_, tile) ? 1u << 4 : 0u) | tile.packed << 2 |
+           (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
+  }
+
+  // Whether tiles side by side read each row that comes from memory and is summed once.
+  bool uses_rows_once(const RegisterTile& tile) const {
+    return tile.unroll >= 0 && tile.unroll_length == c_.extents[tile.unroll] &&
+           tile.vec_length > lanes_ && sums_parts_of_rows(p_, tile);
   }
 
   // Whether the unrolled rows that are read where they are, or written, fall into one set of L1,

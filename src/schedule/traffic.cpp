@@ -99,6 +99,8 @@ class Analysis : Fetching {
     if (s.is_output || s.is_dense || is_asked_for(s)) return false;
     if (s.is_copied) return true;
     if (is_followed(s)) return false;
+    // Rows end to end on a page come one after the other.
+    if (target_.page_streams > 0 && rows(s, s.to) == 1 && s.boxes[s.to].pages <= 1) return false;
     const double few = std::max(kFewRows, static_cast<double>(rows_followed(target_)));
     return line_cost(s) == 1 && rows_at_once(s) > few && !is_read_in_turn(s);
   }
