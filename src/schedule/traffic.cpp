@@ -155,7 +155,8 @@ class Analysis : Fetching {
       return var.role == Role::vec && p_.c.is_reduced(var.label) &&
              s.access().strides[var.label] == 1;
     });
-    return sums_rows && !s.is_dense && rows_at_once(s) > kFewRows ? kL2ManyRows : 1;
+    const double few = target_.page_streams > 0 ? kFewRows - 1 : kFewRows;
+    return sums_rows && !s.is_dense && rows_at_once(s) > few ? kL2ManyRows : 1;
   }
 
   double lines_into(const Stream& s, Level level) const {
