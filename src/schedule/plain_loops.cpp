@@ -122,15 +122,20 @@ bool PlainLoops::add_lines() {
   const Label label = *row;
   std::rotate(row, row + 1, order_.end());
   const std::int64_t unit = tile_.step_of(label);
-  // Rows of the output are columns of the input, whose pages the hardware should follow.
-  const std::int64_t most = kLinesWritten * line_items();
-  const std::int64_t lines = target_.page_streams > 0 ? std::min(most, target_.page_streams) : most;
-  const std::int64_t step = (lines + unit - 1) / unit * unit;
+  const std::int64_t most = std::min(kLinesWritten * line_items(), rows_in_strip(label));
+  const std::int64_t step = (most + unit - 1) / unit * unit;
   if (step >= c_.extents[label]) return false;
   const bool is_parallel = cycles_ > kParallelCycles;
   cut_pages(label);
   loop(label, step, is_parallel ? Order::parallel : Order::serial);
   return is_parallel;
+}
+
+std::int64_t PlainLoops::rows_in_strip(Label row) const {
+  const std::int64_t stride = largest_input().strides[row] * p_.item;
+  if (target_.page_streams == 0 || stride == 0) return c_.extents[row];
+  const std::int64_t apart = stride & -stride;  // of pages end to end: L2 has so many sets between
+  return std::min(target_.page_streams, std::max<std::int64_t>(target_.l2_bytes / 2 / apart, 1));
 }
 
 void PlainLoops::cut_pages(Label row) {
