@@ -132,8 +132,9 @@ bool PlainLoops::add_lines() {
 }
 
 std::int64_t PlainLoops::rows_in_strip(Label row) const {
+  if (target_.page_streams == 0 || c_.in.empty()) return c_.extents[row];
   const std::int64_t stride = largest_input().strides[row] * p_.item;
-  if (target_.page_streams == 0 || stride == 0) return c_.extents[row];
+  if (stride == 0) return c_.extents[row];
   const std::int64_t apart = stride & -stride;  // of pages end to end: L2 has so many sets between
   return std::min(target_.page_streams, std::max<std::int64_t>(target_.l2_bytes / 2 / apart, 1));
 }
