@@ -15,6 +15,8 @@ namespace einjit {
 namespace {
 
 constexpr std::int64_t kMostOfMesh = 32 << 20;  // that others leave
+constexpr std::int64_t kL2OfServers = 1 << 20;  // Intel's with AVX-512: others have a ring and less
+constexpr std::int64_t kL2OfGoldenCove = 2 << 20;  // and of those after it
 
 // A cache size in bytes as the kernel tells it ("1024K"), or the fallback.
 std::int64_t cache_bytes(int index, std::int64_t fallback) {
@@ -97,19 +99,19 @@ Target Target::host() {
   target.l2_bytes = cache_bytes(2, target.l2_bytes);
   target.l3_bytes = cache_bytes(3, target.l3_bytes);
 #if defined(__x86_64__)
-  if (v4 && __builtin_cpu_is("intel")) target.describe_mesh();
+  if (v4 && __builtin_cpu_is("intel") && target.l2_bytes >= kL2OfServers) target.describe_mesh();
 #endif
   return target;
 }
 
-// A line from the mesh's slices takes nearly as long as one from memory (measured on Sapphire
+// A line from the mesh's slices takes nearly as long as one from memory (measured on Emerald
 // Rapids: 26 GB/s against 13 read, 26 against 20 to 25 copied), which is what schedules care for.
 // Streams and TLB: Intel 64 and IA-32 Architectures Optimization Reference Manual, "Data
 // Prefetching" and the microarchitectures' tables.
 void Target::describe_mesh() {
   l3_bytes = std::min(l3_bytes, kMostOfMesh);
   page_streams = 32;
-  tlb_pages = 2048;
+  tlb_pages = l2_bytes >= kL2OfGoldenCove ? 2048 : 1536;
 }
 
 std::string Target::to_string() const {
