@@ -28,6 +28,7 @@ struct Target {
   std::int64_t l1_bytes = 32 << 10;
   std::int64_t l2_bytes = 512 << 10;
   std::int64_t l3_bytes = 8 << 20;  // share of one core
+  bool has_near_l3 = true;          // much nearer than memory
   std::int64_t line_bytes = 64;
   double dram_bytes_per_cycle = 6.5;  // one core, streaming
   // Pages whose lines are prefetched at the same time, one stream in each, and pages whose
@@ -36,7 +37,7 @@ struct Target {
   std::int64_t tlb_pages = 0;
 
   // Of the caches whose lines come much faster than memory's.
-  std::int64_t fast_cache_bytes() const { return page_streams > 0 ? 2 * l2_bytes : l3_bytes; }
+  std::int64_t fast_cache_bytes() const { return has_near_l3 ? l3_bytes : 2 * l2_bytes; }
   int lanes(DType type) const { return static_cast<int>(vector_bytes / size_of(type)); }
   bool operator==(const Target&) const = default;
 

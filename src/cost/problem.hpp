@@ -64,7 +64,7 @@ struct Problem {
   // Whether it is so much larger than L2 that what comes next finds little of it there, or, where
   // L3 is as far as memory, that it does not lie there itself.
   bool outgrows_l2(const Operand& a) const {
-    const double most = target.page_streams > 0 ? 1.5 : 3;
+    const double most = target.has_near_l3 ? 3 : 1.5;
     return a.elements * static_cast<double>(item) > most * static_cast<double>(target.l2_bytes);
   }
   // And in L3: outputs are written past the caches, inputs asked for.

@@ -41,8 +41,8 @@ class PlainLoops {
   // Cuts the output's contiguous label into a few lines and moves it innermost: they are written
   // one after the other. True if it has become parallel.
   bool add_lines();
-  // Rows of the output are columns of the input: as many as the hardware follows and half of L2
-  // holds, where they share sets, lines of.
+  // The most columns of the output in a strip, which are rows of the input: no more than have pages
+  // that the hardware follows, nor than half of L2 has room for where rows share sets.
   std::int64_t rows_in_strip(Label row) const;
   // Blocks of the labels outside, so that the TLB holds the pages that one strip of rows after the
   // other is written to.

@@ -110,16 +110,18 @@ Target Target::host() {
 // Prefetching" and the microarchitectures' tables.
 void Target::describe_mesh() {
   l3_bytes = std::min(l3_bytes, kMostOfMesh);
+  has_near_l3 = false;
   page_streams = 32;
   tlb_pages = l2_bytes >= kL2OfGoldenCove ? 2048 : 1536;
 }
 
 std::string Target::to_string() const {
   return fmt::format(
-      "{} vector {}x{}/{} fma {}/{} loads {} l1 {} l2 {} l3 {} "
+      "{} vector {}x{}/{} fma {}/{} loads {} l1 {} l2 {} l3 {}{} "
       "streams {} tlb {}",
       name_of(isa), vector_registers, vector_bytes, datapath_bytes, fma_per_cycle, fma_latency,
-      loads_per_cycle, l1_bytes, l2_bytes, l3_bytes, page_streams, tlb_pages);
+      loads_per_cycle, l1_bytes, l2_bytes, l3_bytes, has_near_l3 ? "" : " far", page_streams,
+      tlb_pages);
 }
 
 }  // namespace einjit

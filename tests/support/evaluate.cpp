@@ -18,6 +18,7 @@ Target tiny_target(Isa isa) {
   target.l2_bytes = 2048;
   target.l3_bytes = 8192;
   if (isa == Isa::x86_64_v2) {
+    target.has_near_l3 = false;
     target.page_streams = 32;
     target.tlb_pages = 1;
   }
