@@ -196,19 +196,21 @@ void Box::load_transposed(int input, const Point& point, int var) {
   Point at = point;
   const std::int64_t first = point.at[var] / piece.width * piece.width;
   const int count = static_cast<int>(std::min<std::int64_t>(piece.width, lengths[var] - first));
+  const int columns = std::clamp(static_cast<int>(std::bit_ceil(static_cast<unsigned>(count))),
+                                 least_columns(piece.width, frame_.element()), piece.width);
   Values rows(static_cast<std::size_t>(piece.width));
   at.at[var] = first;
   for (int r = 0; r < piece.active; ++r) {
     llvm::Value* from = address_of_row(input + 1, ref, at.at, piece, r);
     ask_ahead(ref, from);
     // Rows that are not there must not be read, whatever their padding.
-    const Piece columns_there{0, piece.width, ref.padded ? piece.width : count};
-    rows[r] = load_vector(from, piece.width, mask_of_row(columns_there, piece, r));
+    const Piece columns_there{0, columns, ref.padded ? columns : count};
+    rows[r] = load_vector(from, columns, mask_of_row(columns_there, piece, r));
   }
-  const Values columns = emit_transpose(frame_.builder(), rows, frame_.element());
+  const Values values = emit_transpose(frame_.builder(), rows, columns, frame_.element());
   for (int c = 0; c < count; ++c) {
     at.at[var] = first + c;
-    cached(input, key_of(input, at)) = columns[c];
+    cached(input, key_of(input, at)) = values[static_cast<std::size_t>(c)];
   }
 }
 

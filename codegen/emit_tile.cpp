@@ -306,6 +306,7 @@ class TileEmitter {
       store_joined(var, sums);
       return output_.flush();
     }
+    std::vector<std::size_t> plain;
     for (std::size_t p = 0; p < pieces_.size(); ++p) {
       const int var = lanes_added ? -1 : box_.transposed_var(unit_.out, pieces_[p]);
       const int apart = lanes_added ? -1 : box_.interleaved_var(unit_.out, pieces_[p]);
@@ -314,9 +315,11 @@ class TileEmitter {
       else if (var >= 0)
         store_blocks(p, var, sums);
       else
-        for (std::size_t u = 0; u < points_.size(); ++u)
-          output_.put({pieces_[p], points_[u]}, sum_at(sums, 0, u, p));
+        plain.push_back(p);
     }
+    // Lines side by side one after the other: memory takes pairs of them.
+    for (std::size_t u = 0; u < points_.size(); ++u)
+      for (std::size_t p : plain) output_.put({pieces_[p], points_[u]}, sum_at(sums, 0, u, p));
     output_.flush();
   }
 

@@ -31,7 +31,7 @@ void Output::put_transposed(const Point& first, const Values& sums) {
   if (results_.size() + static_cast<std::size_t>(piece.active) > kMostWaiting) flush();
   Values columns = sums;
   columns.resize(static_cast<std::size_t>(piece.width));
-  const Values rows = emit_transpose(frame_.builder(), columns, frame_.element());
+  const Values rows = emit_transpose(frame_.builder(), columns, piece.width, frame_.element());
   const Piece row{0, piece.width, static_cast<int>(sums.size())};
   for (int r = 0; r < piece.active; ++r)
     add({rows[static_cast<std::size_t>(r)], first.at, piece.offset + r, 0, row,

@@ -117,7 +117,7 @@ void Selector::select_gather(const llvm::CallInst& call) {
   if (kind.lanes == part.lanes) return define(call, low);
   const Register rest = emit(Plain::shift_mask, mask, std::int64_t{kMostOffsets});
   const Register high = gather(part, place(places->second, 1, part), rest);
-  define(call, emit(Plain::join_halves, resized(low, part, kind), high, std::int64_t{1}));
+  define(call, emit(Op::join_halves, kind, resized(low, part, kind), high, std::int64_t{1}));
 }
 
 void Selector::select_scatter(const llvm::CallInst& call) {

@@ -167,10 +167,15 @@ void Instructions::find_vectors(const llvm::MCInstrInfo& names, Isa isa) {
     set(Op::zero, type, Shape::bits256, is_wide ? "AVX512_256_SET0" : "AVX_SET0");
     set(Op::pick_lanes, type, Shape::bits256, is_wide ? "VSHUFF64X2Z256rri" : "VPERM2F128rr");
     set(Op::upper_half, type, Shape::bits256, is_wide ? "VEXTRACTF32x4Z256rr" : "VEXTRACTF128rr");
+    const std::string join = is_wide ? "VINSERTF32x4Z256r" : "VINSERTF128r";
+    set(Op::join_halves, type, Shape::bits256, join + "r");
+    set(Op::join_halves_load, type, Shape::bits256, join + "m");
     if (!is_wide) continue;
     set(Op::zero, type, Shape::bits512, "AVX512_512_SET0");
     set(Op::pick_lanes, type, Shape::bits512, "VSHUFF64X2Zrri");
     set(Op::upper_half, type, Shape::bits512, "VEXTRACTF64x4Zrr");
+    set(Op::join_halves, type, Shape::bits512, "VINSERTF64x4Zrr");
+    set(Op::join_halves_load, type, Shape::bits512, "VINSERTF64x4Zrm");
   }
   auto set_plain = [&](unsigned& number, const char* name) {
     number = einjit::find(names, name);
@@ -191,7 +196,6 @@ void Instructions::find_vectors(const llvm::MCInstrInfo& names, Isa isa) {
   set_plain(plain_[static_cast<std::size_t>(Plain::mask_from_32)], "KMOVWkr");
   set_plain(plain_[static_cast<std::size_t>(Plain::and_masks)], "KANDWrr");
   set_plain(plain_[static_cast<std::size_t>(Plain::shift_mask)], "KSHIFTRWri");
-  set_plain(plain_[static_cast<std::size_t>(Plain::join_halves)], "VINSERTF64x4Zrr");
   for (int s = 1; s < 4; ++s) {
     set_plain(compare_[s], filled_in("VPCMPUD$zrri", ' ', sizes[s]).c_str());
     set_plain(spread_[s], filled_in("VPBROADCASTDr$zrr", ' ', sizes[s]).c_str());

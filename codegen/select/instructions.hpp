@@ -34,6 +34,8 @@ enum class Op : std::uint8_t {
   unpack_high,
   pick_lanes,  // 128 bits each, by an immediate
   upper_half,
+  join_halves,  // the second operand becomes the upper half, by an immediate of 1
+  join_halves_load,
   blend,
   permute,  // of two registers, by a third
   gather,   // by indices of 64 bits: of the shape that holds these
@@ -75,7 +77,6 @@ enum class Plain : std::uint8_t {
   mask_from_32,
   and_masks,
   shift_mask,
-  join_halves,
   to_vector,  // 32 bits into the first lane
   narrow,     // f64 to f32
   count

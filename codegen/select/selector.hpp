@@ -165,6 +165,7 @@ class Selector {
   void select_extract(const llvm::ExtractElementInst& extract);
   void select_shuffle(const llvm::ShuffleVectorInst& shuffle);
   Register resized(Register reg, const Kind& from, const Kind& to);
+  bool select_join(const llvm::ShuffleVectorInst& shuffle, const Kind& from, const Kind& to);
   bool select_unpack(const llvm::ShuffleVectorInst& shuffle, const Kind& kind);
   bool select_lanes(const llvm::ShuffleVectorInst& shuffle, const Kind& kind);
   void select_permute(const llvm::ShuffleVectorInst& shuffle, const Kind& kind);

@@ -81,6 +81,7 @@ void Selector::select_shuffle(const llvm::ShuffleVectorInst& shuffle) {
   }
   if (!type->isFPOrFPVectorTy()) return void(unknown());
   const Kind kind = kind_of(type), from = kind_of(shuffle.getOperand(0)->getType());
+  if (select_join(shuffle, from, kind)) return;
   if (from.lanes != kind.lanes) {
     if (!is_like(mask_of(shuffle), [](int i) { return i; })) return void(unknown());
     return define(shuffle, resized(of(shuffle.getOperand(0)), from, kind));
@@ -119,6 +120,22 @@ Selector::Register Selector::resized(Register reg, const Kind& from, const Kind&
       .addReg(low)
       .addImm(part_of(from.shape));
   return made;
+}
+
+// All of the first source, then all of the second.
+bool Selector::select_join(const llvm::ShuffleVectorInst& shuffle, const Kind& from,
+                           const Kind& to) {
+  const llvm::Value *low = shuffle.getOperand(0), *high = shuffle.getOperand(1);
+  if (to.lanes != 2 * from.lanes || llvm::isa<llvm::UndefValue>(high) ||
+      !is_like(mask_of(shuffle), [](int i) { return i; }))
+    return false;
+  const Register widened = resized(of(low), from, to);
+  constexpr std::int64_t kUpper = 1;
+  if (const auto address = folded(high, false))
+    define(shuffle, emit(Op::join_halves_load, to, widened, *address, kUpper));
+  else
+    define(shuffle, emit(Op::join_halves, to, widened, of(high), kUpper));
+  return true;
 }
 
 // Elements of both sources in turn, group by group, within lanes of 128 bits.

@@ -25,7 +25,7 @@ Selector::Kind Selector::kind_of(const llvm::Type* type) {
 }
 
 // A load, or a broadcast of one, is folded into its only user if nothing is written between; of two
-// that a product has, the second.
+// that a product has, or that are put side by side, the second.
 bool Selector::may_be_folded(const llvm::Instruction& value) const {
   if (!value.hasOneUse()) return false;
   const auto* user = llvm::cast<llvm::Instruction>(*value.user_begin());
@@ -33,6 +33,8 @@ bool Selector::may_be_folded(const llvm::Instruction& value) const {
   if (user->getOpcode() == llvm::Instruction::FAdd || user->getOpcode() == llvm::Instruction::FMul)
     return true;
   if (llvm::isa<llvm::InsertElementInst>(user)) return !value.getType()->isVectorTy();
+  if (llvm::isa<llvm::ShuffleVectorInst>(user) && llvm::isa<llvm::LoadInst>(value))
+    return user->getOperand(1) == &value && user->getType() != value.getType();
   const auto* call = llvm::dyn_cast<llvm::IntrinsicInst>(user);
   if (!call || call->getIntrinsicID() != llvm::Intrinsic::fma) return false;
   const llvm::Value* second = call->getArgOperand(1);
