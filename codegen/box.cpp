@@ -264,8 +264,28 @@ llvm::Value* Box::load_value(int input, const Point& point) {
   return cached(input, spread_key) = spread(scalar, point.piece);
 }
 
-// The vector that will be read so many elements further on, into L2.
+void Box::ask_between_loads(int lines, std::int64_t loads) {
+  lines_ = lines;
+  loads_ = loads;
+  lines_asked_ = 0;
+  loads_done_ = 0;
+}
+
+void Box::ask_for_lines(int until) {
+  while (lines_asked_ < until) frame_.ask_for_line(lines_asked_++);
+}
+
+void Box::finish_asking() {
+  ask_for_lines(lines_);
+  if (lines_ > 0) frame_.pass_lines(lines_);
+  lines_ = 0;
+}
+
+// What is asked for with a load: its share of the list's lines, and the vector that will be read so
+// many elements further on. Into L2.
 void Box::ask_ahead(const UnitRef& ref, llvm::Value* from) {
+  if (lines_ > 0 && loads_done_ < loads_)
+    ask_for_lines(static_cast<int>(++loads_done_ * lines_ / loads_));
   if (ref.ahead.is(0)) return;
   frame_.prefetch(frame_.advance(from, ref.ahead, 1), Into::l2);
 }

@@ -74,6 +74,11 @@ class Box {
   // are not whole vectors and nothing is summed: the one to join with; -1 if none.
   int joined_var(const UnitRef& ref) const;
 
+  // Asks for the next lines of the list between the next loads, of which there are so many: a burst
+  // of requests would keep loads waiting. finish_asking() asks for the rest.
+  void ask_between_loads(int lines, std::int64_t loads);
+  void finish_asking();
+
   // Values loaded between push and pop are forgotten at pop. A value is kept in the scope given by
   // set_scope_of_input, or the innermost.
   void push_scope() { scopes_.emplace_back(); }
@@ -85,6 +90,7 @@ class Box {
   Key key_of(int input, const Point& point) const;
   llvm::Value*& cached(int input, const Key& key);
   void ask_ahead(const UnitRef& ref, llvm::Value* from);
+  void ask_for_lines(int until);
   llvm::Value* load_raw(int operand, const UnitRef& ref, const Point& point);
   void load_transposed(int input, const Point& point, int var);
   void load_interleaved(int input, const Point& point, int var);
@@ -96,6 +102,8 @@ class Box {
   llvm::Align align_;
   std::vector<std::map<Key, llvm::Value*>> scopes_;
   std::vector<std::size_t> scope_of_input_;
+  int lines_ = 0, lines_asked_ = 0;  // of the list, in this tile
+  std::int64_t loads_ = 0, loads_done_ = 0;
 };
 
 }  // namespace einjit

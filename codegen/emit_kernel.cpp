@@ -109,6 +109,10 @@ class DriverEmitter {
         case PlanNode::Kind::scratch:
           emit_scratch(node, at);
           break;
+        case PlanNode::Kind::ask:
+          look_ahead(plan_->ahead[static_cast<std::size_t>(node.index)]);
+          emit_nodes(at + 1, node.end);
+          break;
         case PlanNode::Kind::split:
           emit_split(node, at);
           break;
@@ -183,11 +187,10 @@ class DriverEmitter {
       if (moves[l] != 0) base = at_byte(base, builder_.CreateMul(ranges_[l].lo, number(-moves[l])));
     bases_[static_cast<std::size_t>(plan_->operand_count) + index] = base;
     begins_[node.index] = ranges_;
-    if (plan_->ahead[index].operand >= 0) look_ahead(plan_->ahead[index]);
     emit_nodes(at + 1, node.end);
   }
 
-  // As run_plan.cpp: the box of the next copy, one step on in the innermost loop that has one.
+  // As run_plan.cpp: the box that is read next, one step on in the innermost loop that has one.
   void look_ahead(const PlanAhead& ahead) {
     Value* here = bases_[static_cast<std::size_t>(ahead.operand)];
     for (std::size_t l = 0; l < ahead.moves.size(); ++l)
@@ -266,7 +269,7 @@ class DriverEmitter {
   }
 
   void emit_variant(const PlanCall& call, const PlanCall::Variant& variant) {
-    if (call.ahead >= 0) take_ahead(call, variant);
+    if (call.asks) take_ahead(call, variant);
     Value* arguments[] = {pointers_, slots_of(variant), scale_};
     Unit without_old = variant.unit;
     if (without_old.old != Old::scale_by_beta) {

@@ -37,11 +37,14 @@ class TileEmitter {
     box_.push_scope();
     prefetch();
     if (unit_.ahead.lines_slot >= 0) frame_.ask_ahead_by_slot(unit_.ahead.lines_slot);
-    if (unit_.ahead.lines > 0 && !unit_.ahead.per_step) frame_.ask_ahead(unit_.ahead.lines);
+    const int lines = unit_.ahead.per_step ? 0 : unit_.ahead.lines;
     Values sums;
     if (reduced_.empty()) {
+      box_.ask_between_loads(lines, load_count());
       sums = products();
+      box_.finish_asking();
     } else {
+      if (lines > 0) frame_.ask_ahead(lines);
       SumLoops::Body body{
           [this](std::int64_t count, int slot, Values& all) { emit_steps(count, slot, all); },
           [this](std::size_t level) { preload(level); }, [this] { return zeros(); },
@@ -161,6 +164,17 @@ class TileEmitter {
       value = value ? builder().CreateFMul(value, next) : next;
     }
     return value ? value : llvm::Constant::getNullValue(box_.type_of(point.piece));
+  }
+
+  // Of the vectors of a copy.
+  std::int64_t load_count() const {
+    std::int64_t loads = 0;
+    for (const Piece& piece : pieces_) {
+      const int var = unit_.in.empty() ? -1 : box_.transposed_var(unit_.in.front(), piece);
+      loads += var < 0 ? static_cast<std::int64_t>(points_.size())
+                       : piece.active * ((box_.lengths[var] + piece.width - 1) / piece.width);
+    }
+    return loads;
   }
 
   Values products() {

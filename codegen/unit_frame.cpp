@@ -178,16 +178,20 @@ void UnitFrame::prefetch(llvm::Value* address, Into into) {
 }
 
 void UnitFrame::ask_ahead(int lines) {
+  for (int line = 0; line < lines; ++line) ask_for_line(line);
+  pass_lines(lines);
+}
+
+void UnitFrame::ask_for_line(int line) {
   auto* offset_type = builder_.getInt32Ty();
-  for (int line = 0; line < lines; ++line) {
-    auto* at =
-        builder_.CreateConstGEP1_64(offset_type, ahead_at_, static_cast<std::uint64_t>(line));
-    auto* offset = builder_.CreateSExt(builder_.CreateLoad(offset_type, at), builder_.getInt64Ty());
-    auto* address = builder_.CreateGEP(builder_.getInt8Ty(), ahead_base_, offset);
-    prefetch(address, Into::l2);
-  }
-  ahead_at_ =
-      builder_.CreateConstGEP1_64(offset_type, ahead_at_, static_cast<std::uint64_t>(lines));
+  auto* at = builder_.CreateConstGEP1_64(offset_type, ahead_at_, static_cast<std::uint64_t>(line));
+  auto* offset = builder_.CreateSExt(builder_.CreateLoad(offset_type, at), builder_.getInt64Ty());
+  prefetch(builder_.CreateGEP(builder_.getInt8Ty(), ahead_base_, offset), Into::l2);
+}
+
+void UnitFrame::pass_lines(int lines) {
+  ahead_at_ = builder_.CreateConstGEP1_64(builder_.getInt32Ty(), ahead_at_,
+                                          static_cast<std::uint64_t>(lines));
 }
 
 void UnitFrame::ask_ahead_by_slot(int index) {

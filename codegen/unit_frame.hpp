@@ -80,6 +80,9 @@ class UnitFrame {
   void prefetch(llvm::Value* address, Into into);
   // Asks for the next lines of the unit's list, into L2: so many, or as the slot says.
   void ask_ahead(int lines);
+  // In parts: for one of the next lines of the list, then on to those behind them.
+  void ask_for_line(int line);
+  void pass_lines(int lines);
   void ask_ahead_by_slot(int slot);
 
   void finish();

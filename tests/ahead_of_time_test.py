@@ -18,6 +18,8 @@ CASES = [
                                        "loop k 16; loop i 6; tile k vec 16, i unroll 6, j reduce"]),
     ("bij,bkj->bik", "5x19x33,5x21x33", []),
     ("ijk->kji", "20x30x40", []),
+    ("ij->ji", "101x83", ["--schedule", "loop i 40; loop j 24; prefetch in0 next; loop j 4; "
+                          "loop i 16; tile i vec 16, j unroll 4"]),
     ("ij->j", "1000x70", []),
     ("ij->j", "1000x70", ["--scaled", "--schedule", "loop i 300 parallel; buffer out; loop i 100; "
                           "buffer out; loop i 8; loop j 32; tile j vec 32, i reduce 8"]),

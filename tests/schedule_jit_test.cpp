@@ -40,13 +40,44 @@ TEST(Schedules, LinesAskedForAhead) {
         "loop i 12 parallel; loop j 10; pack in0 ahead; pack in1; loop k 16; loop i 4; "
         "tile k vec 16, i unroll 4, j reduce",
         "pack in0 ahead; loop i 4; loop k 16; tile k vec 16, i unroll 4, j reduce",
-        "loop i 4; loop k 16; prefetch in1 k 16; tile k vec 16, i unroll 4, j reduce"}) {
-    CompileOptions options;
-    options.schedule = schedule;
-    std::vector<float> c(static_cast<std::size_t>(m * n));
-    EXPECT_EQ(engine.compile("ij,jk->ik", layouts, options)(c.data(), a.data(), b.data()),
-              Status::ok);
-    EXPECT_EQ(c, matmul(a, b, m, k, n)) << schedule;
+        "loop i 4; loop k 16; prefetch in1 k 16; tile k vec 16, i unroll 4, j reduce",
+        "loop i 10; prefetch in0 next; loop k 16; loop i 2; tile k vec 16, i unroll 2, j reduce",
+        "loop k 16; prefetch in1 next; loop i 3; tile k vec 16, i unroll 3, j reduce 2"})
+    for (Specialization how : {Specialization::always, Specialization::never}) {
+      CompileOptions options;
+      options.schedule = schedule;
+      options.specialization = how;
+      std::vector<float> c(static_cast<std::size_t>(m * n));
+      EXPECT_EQ(engine.compile("ij,jk->ik", layouts, options)(c.data(), a.data(), b.data()),
+                Status::ok);
+      EXPECT_EQ(c, matmul(a, b, m, k, n)) << schedule;
+    }
+}
+
+// Blocks of parts of lines, in registers: rows share vectors, whatever is left over.
+TEST(Schedules, BlocksOfFewColumnsAreTransposed) {
+  constexpr std::int64_t kRows = 101, kColumns = 83;
+  const auto a = ramp<float>(kRows * kColumns, 9973);
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {kRows, kColumns})};
+  for (Isa isa : {Isa::x86_64_v4, Isa::x86_64_v3}) {
+    if (Target::host().isa < isa) continue;
+    Engine engine(Target::generic(isa), {.cache_directory = ""});
+    for (const std::string columns : {"2", "3", "4", "6", "8", "12"})
+      for (const std::string asked : {"", "loop i 40; loop j 24; prefetch in0 next; "})
+        for (Specialization how : {Specialization::always, Specialization::never}) {
+          CompileOptions options;
+          options.schedule =
+              asked + "loop j " + columns + "; loop i 16; tile i vec 16, j unroll " + columns;
+          options.specialization = how;
+          std::vector<float> turned(static_cast<std::size_t>(kRows * kColumns));
+          ASSERT_EQ(engine.compile("ij->ji", layouts, options)(turned.data(), a.data()),
+                    Status::ok);
+          for (std::int64_t i = 0; i < kRows; ++i)
+            for (std::int64_t j = 0; j < kColumns; ++j)
+              ASSERT_EQ(turned[static_cast<std::size_t>(j * kRows + i)],
+                        a[static_cast<std::size_t>(i * kColumns + j)])
+                  << options.schedule;
+        }
   }
 }
 

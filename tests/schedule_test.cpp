@@ -90,6 +90,14 @@ TEST(Schedule, MistakesAreNamed) {
   EXPECT_NE(error("pack in1; loop i 1; prefetch in1 k 4; tile k vec 48, j reduce"), "no error");
   EXPECT_EQ(error("pack in1 ahead; loop i 1; prefetch in0 j 4; tile k vec 48, j reduce"),
             "no error");
+  EXPECT_EQ(error("loop j 4; prefetch in1 next; loop i 1; tile k vec 48, j reduce"), "no error");
+  EXPECT_NE(error("pack in1; loop i 1; prefetch in1 next; tile k vec 48, j reduce"), "no error");
+  EXPECT_NE(error("loop i 1; prefetch in1 next; prefetch in0 next; tile k vec 48, j reduce"),
+            "no error");
+  EXPECT_NE(error("pack in0 ahead; loop i 1; prefetch in1 next; tile k vec 48, j reduce"),
+            "no error");
+  EXPECT_NE(error("loop i 1; prefetch in1 next; prefetch in1 j 4; tile k vec 48, j reduce"),
+            "no error");
   std::string many = "loop i 32; ";
   for (int l = 0; l < 40; ++l) many += "loop i 8 parallel; ";
   EXPECT_NE(error((many + "loop i 1; tile k vec 48, j reduce").c_str()), "no error");
@@ -118,6 +126,15 @@ TEST(Verify, RefusesBrokenNests) {
   LoopNest racing = good;  // pieces of a summed label at the same time
   racing.body = {Node{For{2, 8, Order::parallel, good.body}}};
   EXPECT_FALSE(verify(racing));
+
+  LoopNest asking = good;  // for what is asked for already
+  const std::vector<std::int64_t> box{64, 48, 32};
+  asking.body = {Node{Ask{0, box, {Node{Ask{0, box, good.body}}}}}};
+  EXPECT_FALSE(verify(asking));
+  asking.body = {Node{Ask{0, box, good.body}}};
+  EXPECT_TRUE(verify(asking));
+  asking.body = {Node{Ask{2, box, good.body}}};
+  EXPECT_FALSE(verify(asking));
 
   LoopNest uncut = good;  // a loop left out: the tile's range is larger than its factor
   uncut.body = std::get<For>(std::get<Alloc>(good.body[0].value).body[1].value).body;

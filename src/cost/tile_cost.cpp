@@ -22,6 +22,7 @@ constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
 constexpr double kSplitLines = 1.5;     // of blocks stored
 constexpr double kSplitLoads = 1.15;    // of blocks loaded
 constexpr double kPartOfLine = 0.4;     // exponent, of the parts a line is read in
+constexpr double kJoinedPart = 0.5;     // of a vector: read and put beside others at once
 constexpr double kJoin = 1.0;           // a shuffle for each vector that is put behind another
 constexpr double kSplitStores = 5.0;    // of vectors that lie across lines
 constexpr double kRowOverhead = 5.0;    // of a row of the sum, if there are several
@@ -177,17 +178,28 @@ double TileCost::store_waste(const Operand& a) const {
          static_cast<double>(length) * split;
 }
 
-// Blocks are loaded in parts of a power of two: shorter ones come to a line more often, those that
-// do not lie within one come to two, which matters beyond L2.
-double TileCost::load_waste(const Operand& a) const {
+// Of a vector of a block that is transposed.
+double TileCost::load_parts(const Operand& a) const {
+  const std::int64_t length = round_up_to_power_of_two(block_length(a));
+  return static_cast<double>(p_.lanes / std::min(p_.lanes, length));
+}
+
+// Blocks are loaded in parts of a power of two, which share vectors: shorter ones come to a line
+// more often, those that do not lie within one come to two, which matters beyond L2.
+double TileCost::load_shuffles(const Operand& a) const {
   const std::int64_t length = block_length(a);
-  const std::int64_t block = std::min(p_.lanes, round_up_to_power_of_two(length));
+  const double parts = load_parts(a);
+  const std::int64_t block = p_.lanes / static_cast<std::int64_t>(parts);
+  // Where rows are not followed, parts of lines cost more than their shuffles.
+  const double each =
+      p_.target.page_streams > 0
+          ? std::countr_zero(static_cast<std::uint64_t>(block)) + kJoinedPart * (parts - 1)
+          : shuffles_ * parts_cost(p_.lanes / block);
   const auto blocks = static_cast<double>((length + block - 1) / block * block);
   const bool is_within =
       length % block == 0 &&
       (a.row_alignment >= block || p_.bytes <= static_cast<double>(p_.target.l2_bytes));
-  return blocks / static_cast<double>(length) * (is_within ? 1 : kSplitLoads) *
-         parts_cost(p_.lanes / block);
+  return each * blocks / static_cast<double>(length) * (is_within ? 1 : kSplitLoads);
 }
 
 // Loading one vector of an operand that moves along the vec label.
@@ -195,7 +207,7 @@ double TileCost::vector_load(const Operand& a, bool is_packed) const {
   const double load = 1 / p_.target.loads_per_cycle;
   if (is_packed || is_contiguous(a, tile_.vec)) return load;
   if (const double shuffled = turn_shuffles(a); shuffled > 0) return load + shuffled;
-  if (is_transposable(a)) return load;
+  if (is_transposable(a)) return p_.target.page_streams > 0 ? load * load_parts(a) : load;
   return lanes_ * kGatherPerLane;
 }
 
@@ -216,7 +228,7 @@ TileCost::Reading TileCost::reading(const Operand& a, bool is_packed) const {
     r.loads = values * (vectors_ * vector_load(a, is_packed));
     const bool is_straight = is_contiguous(a, tile_.vec);
     if (!is_packed && !is_straight && is_transposable(a) && turn_shuffles(a) == 0)
-      r.shuffles = values * vectors_ * shuffles_ * load_waste(a);
+      r.shuffles = values * vectors_ * load_shuffles(a);
     if (!is_packed && is_straight && !vec_is_reduced_ && a.elements * 2 > p_.points)
       r.rows = values;
     if (!is_packed) r.shuffles += values * vectors_ * kMisled * misled_part(a);

@@ -67,7 +67,8 @@ class TileCost {
   double turn_shuffles(const Operand& a) const;
   std::int64_t block_length(const Operand& a) const;
   double store_waste(const Operand& a) const;
-  double load_waste(const Operand& a) const;
+  double load_parts(const Operand& a) const;
+  double load_shuffles(const Operand& a) const;
   double vector_load(const Operand& a, bool is_packed) const;
   Reading reading(const Operand& a, bool is_packed) const;
   double count(const Operand& a) const;

@@ -37,6 +37,7 @@ class Stopwatch {
 bool has_scratch(const Block& block) {
   return std::ranges::any_of(block, [](const Node& node) {
     if (const auto* loop = std::get_if<For>(&node.value)) return has_scratch(loop->body);
+    if (const auto* ask = std::get_if<Ask>(&node.value)) return has_scratch(ask->body);
     return std::holds_alternative<Alloc>(node.value);
   });
 }
@@ -56,6 +57,7 @@ bool has_short_sums(const Contraction& c) {
 bool has_aligned_loop(const Block& block) {
   return std::ranges::any_of(block, [](const Node& node) {
     if (const auto* alloc = std::get_if<Alloc>(&node.value)) return has_aligned_loop(alloc->body);
+    if (const auto* ask = std::get_if<Ask>(&node.value)) return has_aligned_loop(ask->body);
     const auto* loop = std::get_if<For>(&node.value);
     return loop && (loop->is_aligned || has_aligned_loop(loop->body));
   });

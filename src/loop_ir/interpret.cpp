@@ -56,6 +56,8 @@ class Interpreter {
     base_[alloc.buffer] = nullptr;
   }
 
+  void run(const Ask& ask) { run(ask.body); }
+
   T* address(const Ref& ref, const std::vector<std::int64_t>& at) const {
     std::int64_t offset = 0;
     for (std::size_t l = 0; l < ranges_.size(); ++l)

@@ -11,6 +11,7 @@
 // for scratch) plus `inner` times the position in the box. Plain arrays have outer == inner; packed
 // panels of width w have inner 1 and outer (panel size / w), lo being a multiple of w.
 // `Alloc` makes a scratch buffer for its body; its contents are undefined at first.
+// `Ask` has the tiles of its body ask for what the next run of the body will read of an input.
 //
 //   nest f32 in0 in1
 //   for j step 512
@@ -18,7 +19,8 @@
 //       for j step 32
 //         for k step 4
 //           tile p3[j:256|1 k:32] = in1[k:1000 j:1]  j vec 32, k unroll 4
-//       ...
+//       ask in1
+//         ...
 #pragma once
 
 #include <string>
@@ -61,19 +63,23 @@ struct For {
 
 enum class Scope : std::uint8_t { worker, shared };
 
-// `ahead`: the input whose next box is asked for while the tiles of the body run, or -1; lengths of
-// the box per label.
 struct Alloc {
   int buffer;
   Block body;
-  int ahead = -1;
-  std::vector<std::int64_t> ahead_lengths = {};
   bool operator==(const Alloc&) const = default;
 };
 
-// Lines of an Alloc's `ahead` that a tile asks for at each step of its sum, or once.
+// The input's next box, one step on in the innermost loop around that has one and moves it, is
+// asked for while the tiles of the body run. Lengths of the box per label. None is in another.
+struct Ask {
+  int input;
+  std::vector<std::int64_t> lengths;
+  Block body;
+  bool operator==(const Ask&) const = default;
+};
+
+// Lines of the Ask around it that a tile asks for at each step of its sum, or once.
 struct Pace {
-  int buffer = -1;  // the Alloc's; -1: none
   int lines = 0;
   bool per_step = false;
   bool operator==(const Pace&) const = default;
@@ -93,7 +99,7 @@ struct Tile {
 };
 
 struct Node {
-  std::variant<For, Alloc, Tile> value;
+  std::variant<For, Alloc, Ask, Tile> value;
   bool operator==(const Node&) const = default;
 };
 

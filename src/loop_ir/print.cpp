@@ -54,10 +54,14 @@ class Printer {
 
   void print(const Alloc& alloc, const std::string& indent, int depth) {
     const Buffer& buffer = nest_.scratch[alloc.buffer - nest_.first_scratch()];
-    text_ += fmt::format("{}alloc {}[{}] {}{}\n", indent, buffer_name(alloc.buffer),
-                         buffer.elements, buffer.scope == Scope::shared ? "shared" : "worker",
-                         alloc.ahead < 0 ? "" : fmt::format(", in{} ahead", alloc.ahead));
+    text_ += fmt::format("{}alloc {}[{}] {}\n", indent, buffer_name(alloc.buffer), buffer.elements,
+                         buffer.scope == Scope::shared ? "shared" : "worker");
     print(alloc.body, depth + 1);
+  }
+
+  void print(const Ask& ask, const std::string& indent, int depth) {
+    text_ += fmt::format("{}ask in{}\n", indent, ask.input);
+    print(ask.body, depth + 1);
   }
 
   void print(const Tile& tile, const std::string& indent, int) {
@@ -71,7 +75,7 @@ class Printer {
     std::string vars = einjit::to_string(only_tile, nest_.contraction).substr(5);
     if (tile.store == Store::streaming) vars.insert(vars.size() - 1, ", streamed");
     if (tile.prefetch == Prefetch::output) vars.insert(vars.size() - 1, ", prefetched");
-    if (tile.pace.buffer >= 0)
+    if (tile.pace.lines > 0)
       vars.insert(vars.size() - 1, fmt::format(", {} lines ahead a {}", tile.pace.lines,
                                                tile.pace.per_step ? "step" : "tile"));
     for (std::size_t k = 0; k < tile.ahead.size(); ++k)

@@ -76,7 +76,19 @@ class Verifier {
     return done;
   }
 
+  Result<void> visit(const Ask& ask) {
+    if (asks_) return fail("an ask within an ask");
+    if (ask.input < 0 || ask.input >= static_cast<int>(c_.in.size()) ||
+        ask.lengths.size() != c_.extents.size())
+      return fail("an ask for an unknown box");
+    asks_ = true;
+    auto done = visit(ask.body);
+    asks_ = false;
+    return done;
+  }
+
   Result<void> visit(const Tile& tile) {
+    if (tile.pace.lines > 0 && !asks_) return fail("a tile asks for lines that nobody names");
     if (tile.update == Update::output) {
       ++output_tiles_;
       if (tile.out.buffer != 0) return fail("an output tile does not write the output");
@@ -186,6 +198,7 @@ class Verifier {
   std::vector<std::vector<std::size_t>> steps_at_alloc_;
   std::vector<std::size_t> parallel_at_alloc_;
   const Node* only_child_ = nullptr;           // of the loop around
+  bool asks_ = false;                          // inside an Ask
   std::vector<bool> is_only_child_;            // per scratch buffer: its Alloc is
   std::vector<int> sums_written_, sums_read_;  // per scratch buffer: by tiles
   std::vector<Label> parallel_;

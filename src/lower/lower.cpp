@@ -1,6 +1,7 @@
 #include "lower/lower.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <ranges>
 #include <utility>
@@ -11,9 +12,10 @@
 namespace einjit {
 namespace {
 
-constexpr int kMostLinesATile = 12;  // at once; more are spread over the steps of the sum
-constexpr int kFewLines = 4;         // the most a step asks for
-constexpr int kInAProduct = -1;      // the buffer of an input that is part of a packed product
+constexpr int kMostLinesATile = 12;   // at once; more are spread over the steps of the sum
+constexpr int kFewLines = 4;          // the most a step asks for
+constexpr int kMostLinesOfCopy = 32;  // a tile of it asks for
+constexpr int kInAProduct = -1;       // the buffer of an input that is part of a packed product
 
 Ref plain_ref(int buffer, const Access& access) {
   Ref ref{buffer, {}};
@@ -45,6 +47,8 @@ class Lowering {
     const auto& item = schedule_.outer[position];
     if (const auto* pack = std::get_if<PackSpec>(&item)) return lower_pack(*pack, position);
     if (std::holds_alternative<BufferSpec>(item)) return lower_buffer(position);
+    if (const auto* next = std::get_if<NextSpec>(&item))
+      return lower_asking(next->operand, position);
     const LoopSpec& loop = std::get<LoopSpec>(item);
     const std::int64_t before = length_[loop.label];
     length_[loop.label] = std::min(before, loop.step);
@@ -98,22 +102,24 @@ class Lowering {
     nest_.scratch.push_back({packing.elements, scope});
     inputs_[pack.operand] = packing.packed;
     if (pack.factor >= 0) inputs_[pack.factor].buffer = kInAProduct;
-    if (pack.is_ahead) pace_ = pace(pack, position, buffer);
-    const bool is_ahead = pace_.buffer == buffer;
     Block body = std::move(packing.copy);
-    for (Node& node : lower_from(position + 1)) body.push_back(std::move(node));
+    Block inside = pack.is_ahead ? lower_asking(pack.operand, position) : lower_from(position + 1);
+    for (Node& node : inside) body.push_back(std::move(node));
     inputs_ = unpacked;
-    Alloc alloc{buffer, std::move(body)};
-    if (is_ahead) {
-      alloc.ahead = pack.operand;
-      alloc.ahead_lengths = length_;
-    }
-    return block_of(Node{std::move(alloc)});
+    return block_of(Node{Alloc{buffer, std::move(body)}});
+  }
+
+  // What lies inside, whose tiles ask for the operand's next box.
+  Block lower_asking(int operand, std::size_t position) {
+    pace_ = pace(operand, position);
+    Block body = lower_from(position + 1);
+    const bool asks = std::exchange(pace_, {}).lines > 0;
+    return asks ? block_of(Node{Ask{operand, length_, std::move(body)}}) : std::move(body);
   }
 
   // How many lines of the operand's next box each tile must ask for so that all have been when the
-  // next copy begins; none if a tile had to ask for more than memory can deliver meanwhile.
-  Pace pace(const PackSpec& pack, std::size_t position, int buffer) const {
+  // next one begins; none if a tile had to ask for more than memory can deliver meanwhile.
+  Pace pace(int operand, std::size_t position) const {
     double tiles = 1, steps = 1;
     std::vector<std::int64_t> length = length_;
     for (std::size_t p = position; p < schedule_.outer.size(); ++p)
@@ -124,16 +130,20 @@ class Lowering {
       }
     for (Label l = 0; l < nest_.contraction.label_count(); ++l)
       if (nest_.contraction.is_reduced(l)) steps *= static_cast<double>(length[l]);
-    const double lines =
-        static_cast<double>(ahead_line_count(nest_.contraction, pack.operand, length_));
+    const double lines = static_cast<double>(ahead_line_count(nest_.contraction, operand, length_));
     const double per_tile = std::ceil(lines / tiles), per_step = std::ceil(per_tile / steps);
+    // Tiles of a copy ask for as many lines as they read.
+    if (!nest_.contraction.has_sum())
+      return {per_tile > kMostLinesOfCopy
+                  ? 0
+                  : static_cast<int>(std::bit_ceil(static_cast<unsigned>(per_tile)))};
     if (lines == 0 || per_step > kFewLines) return {};
     // Few different numbers: units are shared. Asking a little too early does no harm.
     auto rounded = [](double lines) {
       return lines > kFewLines ? kMostLinesATile : lines > 1 ? kFewLines : 1;
     };
-    if (per_tile <= kMostLinesATile) return {buffer, rounded(per_tile), false};
-    return {buffer, rounded(per_step), true};
+    if (per_tile <= kMostLinesATile) return {rounded(per_tile), false};
+    return {rounded(per_step), true};
   }
 
   Node make_tile() const {

@@ -47,7 +47,6 @@ class Planner {
     plan_.lanes = nest.lanes;
     plan_.operand_count = nest.first_scratch();
     plan_.scratch_moves.assign(nest.scratch.size(), {});
-    plan_.ahead.resize(nest.scratch.size());
     cut_outside_.resize(nest.scratch.size());
     begins_.resize(nest.scratch.size());
     for (const Buffer& buffer : nest.scratch)
@@ -100,6 +99,8 @@ class Planner {
       add_splits(*chain, 0);
     else if (const auto* loop = std::get_if<For>(&node.value))
       add_loop(*loop);
+    else if (const auto* ask = std::get_if<Ask>(&node.value))
+      add_ask(*ask);
     else
       add_scratch(std::get<Alloc>(node.value));
   }
@@ -158,6 +159,8 @@ class Planner {
         if (loop->label != label) found = held_in(loop->body, label);
       } else if (const auto* alloc = std::get_if<Alloc>(&node.value)) {
         found = held_in(alloc->body, label);
+      } else if (const auto* ask = std::get_if<Ask>(&node.value)) {
+        found = held_in(ask->body, label);
       } else {
         for (const TileVar& var : std::get<Tile>(node.value).vars)
           if (var.label == label && var.role != Role::reduce) found = &var;
@@ -172,17 +175,19 @@ class Planner {
     return var.role == Role::vec && var.factor >= nest_.lanes;
   }
 
+  void add_ask(const Ask& ask) {
+    PlanNode node{PlanNode::Kind::ask};
+    node.index = static_cast<int>(plan_.ahead.size());
+    PlanAhead ahead{1 + ask.input, {}, ahead_offsets(nest_.contraction, ask.input, ask.lengths)};
+    for (std::int64_t stride : nest_.contraction.in[static_cast<std::size_t>(ask.input)].strides)
+      ahead.moves.push_back(stride * item_bytes());
+    plan_.ahead.push_back(std::move(ahead));
+    add_node(node, [&] { add(ask.body); });
+  }
+
   void add_scratch(const Alloc& alloc) {
     PlanNode node{PlanNode::Kind::scratch};
     node.index = alloc.buffer - nest_.first_scratch();
-    if (alloc.ahead >= 0) {
-      PlanAhead& ahead = plan_.ahead[static_cast<std::size_t>(node.index)];
-      ahead.operand = 1 + alloc.ahead;
-      for (std::int64_t stride :
-           nest_.contraction.in[static_cast<std::size_t>(alloc.ahead)].strides)
-        ahead.moves.push_back(stride * item_bytes());
-      ahead.offsets = ahead_offsets(nest_.contraction, alloc.ahead, alloc.ahead_lengths);
-    }
     node.holds_sums = holds_sums(alloc);
     plan_.has_sums |= node.holds_sums;
     cut_outside_[static_cast<std::size_t>(node.index)] = cut_.size();
@@ -204,6 +209,7 @@ class Planner {
     };
     if (const auto* loop = std::get_if<For>(&node.value)) return among(loop->body);
     if (const auto* alloc = std::get_if<Alloc>(&node.value)) return among(alloc->body);
+    if (const auto* ask = std::get_if<Ask>(&node.value)) return among(ask->body);
     const Tile& tile = std::get<Tile>(node.value);
     return tile.update == Update::partial && tile.out.buffer == buffer;
   }
@@ -244,7 +250,7 @@ class Planner {
       for (const Stride& stride : chain.tile->out.strides)
         moves.push_back(stride.outer * item_bytes());
     }
-    if (chain.tile->pace.buffer >= 0) call.ahead = chain.tile->pace.buffer - nest_.first_scratch();
+    call.asks = chain.tile->pace.lines > 0;
     std::size_t from = 0;
     if (chain.tile->update == Update::partial) {
       call.sums = chain.tile->out.buffer - nest_.first_scratch();
@@ -268,6 +274,9 @@ class Planner {
         add_variant(node.index, ranges, mask);
       else if (node.kind == PlanNode::Kind::scratch) {
         begins_[static_cast<std::size_t>(node.index)] = ranges;
+        find_variants(at + 1, node.end, ranges, mask);
+      } else if (node.kind == PlanNode::Kind::ask) {
+        list_ = static_cast<std::size_t>(node.index);
         find_variants(at + 1, node.end, ranges, mask);
       } else
         find_pieces(at, ranges, mask);
@@ -334,9 +343,8 @@ class Planner {
                                                 : SumPiece::later;
     UnitOfTile made = unit_of_tile(nest_, chains_[index], ranges, piece, shape_);
     // Whoever asks for more than there is asks for the first line again.
-    if (call.ahead >= 0) {
-      std::vector<std::int32_t>& offsets =
-          plan_.ahead[static_cast<std::size_t>(call.ahead)].offsets;
+    if (call.asks) {
+      std::vector<std::int32_t>& offsets = plan_.ahead[list_].offsets;
       if (offsets.size() < static_cast<std::size_t>(made.lines_ahead))
         offsets.resize(static_cast<std::size_t>(made.lines_ahead));
     }
@@ -366,6 +374,7 @@ class Planner {
   std::vector<Label> cut_;                       // labels of the walked loops around
   std::vector<std::size_t> cut_outside_;         // per buffer: of those, outside its Alloc
   std::vector<std::vector<LabelRange>> begins_;  // per buffer: the ranges at its Alloc
+  std::size_t list_ = 0;                         // of the ask around
   int next_bit_ = 0;
 };
 

@@ -25,7 +25,7 @@ namespace einjit {
 enum class UnitShape : std::uint8_t { constant, dynamic, argument };
 
 struct PlanNode {
-  enum class Kind : std::uint8_t { loop, parallel_loop, split, scratch, call };
+  enum class Kind : std::uint8_t { loop, parallel_loop, split, scratch, ask, call };
   Kind kind;
   int end = 0;            // one past this node's subtree; its children follow it
   Label label = -1;       // loop, split
@@ -46,7 +46,7 @@ struct PlanNode {
   // parallel_loop: its only child is a scratch of sums, of which each piece has its own; they are
   // added in turn.
   bool fills_buffers = false;
-  int index = -1;  // scratch: number of the buffer; call: number of the call
+  int index = -1;  // number of the buffer of a scratch, the list of an ask, the call
 };
 
 // The bit of a shorter piece of the node.
@@ -95,13 +95,13 @@ struct PlanCall {
   std::vector<Operand> operands;  // output first
   std::vector<Label> reduced;     // reduced labels that loops above cut, inside the buffer if any
   int sums = -1;                  // the scratch buffer it sums in
-  int ahead = -1;                 // the scratch buffer whose next source it asks for
+  bool asks = false;              // for lines of the list of the ask around it
   std::vector<Variant> variants;
 };
 
-// The source of the next copy into a scratch buffer, asked for while the copy before is used.
+// A box of an operand that is asked for while the one before is used.
 struct PlanAhead {
-  int operand = -1;                   // -1: none
+  int operand;
   std::vector<std::int64_t> moves;    // bytes per lo and label
   std::vector<std::int32_t> offsets;  // of its lines, from the first element of the box
 };
@@ -112,7 +112,7 @@ struct Plan {
   std::vector<std::int64_t> extents;                     // per label
   std::vector<std::vector<std::int64_t>> scratch_moves;  // per buffer and label: bytes per lo
   std::vector<std::int64_t> scratch_bytes;
-  std::vector<PlanAhead> ahead;         // per buffer
+  std::vector<PlanAhead> ahead;         // per ask
   std::vector<std::int64_t> out_moves;  // of the output: bytes per label's lo
   std::int64_t item_bytes = 0;
   std::int64_t lanes = 1;          // of a vector

@@ -43,10 +43,10 @@ struct Ahead {
 struct State {
   LabelRange* ranges;
   char** bases;                  // per buffer: the element at lo = 0 of all labels
-  Ahead ahead;                   // there is at most one
+  Ahead ahead;                   // of the ask around
   std::int64_t* slots;           // room for those that are measured
   std::int64_t* begins;          // per scratch buffer of sums and label: lo where it was made
-  const Frame* loops = nullptr;  // innermost first, inside the parallel loop if there is one
+  const Frame* loops = nullptr;  // innermost first
   std::uint64_t mask = 0;
   bool in_parallel = false;
   Arena* arena = nullptr;  // for this worker's scratch
@@ -111,7 +111,7 @@ void call(const Run& run, const PlanCall& call, State& state) {
                  state.ranges[move.label].shift * move.shift_bytes;
     pointers[o] = pointer;
   }
-  if (call.ahead >= 0) {
+  if (call.asks) {
     const std::int32_t* at = std::min(state.ahead.at, state.ahead.end - variant->lines_ahead);
     pointers[call.operands.size()] = reinterpret_cast<char*>(const_cast<std::int32_t*>(at));
     pointers[call.operands.size() + 1] = state.ahead.base;
@@ -253,7 +253,10 @@ void walk_parallel(Run& run, int at, State& state, char* sums) {
     state.ahead = outer.ahead;
     state.in_parallel = true;
     state.arena = &arena;
-    const LabelRange piece = piece_at(node, outer.ranges[node.label], number);
+    const LabelRange whole = outer.ranges[node.label];
+    const Frame frame{node.label, node.step, whole, outer.loops};
+    state.loops = &frame;
+    const LabelRange piece = piece_at(node, whole, number);
     if (sums)
       walk_sums(run, at, state, piece, sums + number * sum_bytes(run.plan, at), SumPart::filling);
     else
@@ -282,8 +285,8 @@ void walk_parallel_sum(Run& run, int at, State& state) {
   state.ranges[node.label] = whole;
 }
 
-// Points to the box that the next copy into the buffer will read: one step on in the innermost loop
-// that has one and moves the source. After the last there is nothing to ask for but what is here.
+// Points to the box that is read next: one step on in the innermost loop that has one and moves the
+// operand. After the last there is nothing to ask for but what is here.
 void look_ahead(const PlanAhead& ahead, State& state) {
   char* base = state.bases[ahead.operand];
   for (std::size_t l = 0; l < ahead.moves.size(); ++l) base += ahead.moves[l] * state.ranges[l].lo;
@@ -308,8 +311,6 @@ void walk_scratch(Run& run, int at, State& state) {
     return;
   }
   set_scratch(run, node, state, memory.data());
-  const PlanAhead& ahead = run.plan.ahead[node.index];
-  if (ahead.operand >= 0) look_ahead(ahead, state);
   walk(run, at + 1, node.end, state);
 }
 
@@ -328,6 +329,10 @@ void walk(Run& run, int begin, int end, State& state) {
         break;
       case PlanNode::Kind::scratch:
         walk_scratch(run, at, state);
+        break;
+      case PlanNode::Kind::ask:
+        look_ahead(run.plan.ahead[node.index], state);
+        walk(run, at + 1, node.end, state);
         break;
       case PlanNode::Kind::parallel_loop:
         // Nested parallel loops do not oversubscribe: the inner ones run in their worker.

@@ -84,13 +84,13 @@ class Builder {
     unit.mode_slot = argument(mode).slot;
   }
 
-  // Tiles that read panels may be told to ask for lines.
+  // Tiles that read panels may be told to ask for lines; others ask or are units without.
   void set_ahead() {
     const Pace& pace = chain_.tile->pace;
     UnitAhead& ahead = made_.unit.ahead;
     const bool reads_panels = std::ranges::any_of(
         chain_.tile->in, [&](const Ref& in) { return in.buffer >= nest_.first_scratch(); });
-    if (pace.buffer >= 0 && (pace.per_step || shape_ == UnitShape::constant))
+    if (pace.lines > 0 && (pace.per_step || !reads_panels || shape_ == UnitShape::constant))
       ahead = {pace.lines, pace.per_step};
     else if (shape_ == UnitShape::argument && reads_panels)
       ahead.lines_slot = argument(pace.lines).slot;

@@ -104,6 +104,11 @@ class Checker {
   }
 
   Result<void> check_item(const BufferSpec&) const { return {}; }
+  Result<void> check_item(const NextSpec& next) const {
+    if (next.operand >= static_cast<int>(c_.in.size()))
+      return fail(fmt::format("there is no operand in{}", next.operand));
+    return {};
+  }
 
   Result<void> check_buffers() const {
     bool sums = false, is_inside = false;
@@ -209,11 +214,19 @@ class Checker {
   }
 
   Result<void> check_ahead() const {
-    int packs = 0;
-    for (const auto& item : schedule_.outer)
-      if (const auto* pack = std::get_if<PackSpec>(&item)) packs += pack->is_ahead;
-    if (packs > 1) return fail("at most one operand can be packed ahead");
+    int lists = 0;  // of lines that tiles go through
     unsigned seen = 0;
+    for (const auto& item : schedule_.outer)
+      if (const auto* pack = std::get_if<PackSpec>(&item)) {
+        lists += pack->is_ahead;
+      } else if (const auto* next = std::get_if<NextSpec>(&item)) {
+        ++lists;
+        seen |= 1u << next->operand;
+        if (packed_ & 1u << next->operand)
+          return fail(
+              fmt::format("in{0} is packed: 'pack in{0} ahead' asks for its lines", next->operand));
+      }
+    if (lists > 1) return fail("at most one operand can be packed ahead, or prefetched by 'next'");
     for (const AheadSpec& a : schedule_.ahead) {
       if (seen & 1u << a.operand) return fail(fmt::format("in{} is prefetched twice", a.operand));
       seen |= 1u << a.operand;

@@ -72,7 +72,7 @@ class LoopCost {
     for (const auto& item : schedule.outer) {
       const auto* at = std::get_if<LoopSpec>(&item);
       if (!at) {
-        copies_ += trips;
+        if (!std::holds_alternative<NextSpec>(item)) copies_ += trips;
         continue;
       }
       const LoopSpec& loop = *at;

@@ -13,6 +13,7 @@ constexpr double kFollowedRows = 8;      // along which a loop goes
 
 bool Fetching::is_asked_for(const Stream& s) const {
   if (s.is_ahead) return footprint_at(s.to, Level::l2) <= bytes_of(Level::l2);
+  if (is_asked_row_by_row(s)) return true;
   return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
     return &p_.c.in[static_cast<std::size_t>(a.operand)] == &s.access() && stays(s, a);
   });
@@ -70,6 +71,11 @@ bool Fetching::is_row_continued(const Stream& s, std::size_t depth) const {
 }
 
 bool Fetching::is_followed(const Stream& s) const {
+  if (target_.page_streams > 0 && p_.reduced.empty()) {
+    const std::size_t along = body_along(s);
+    return along > 0 && goes_on(s, along) &&
+           rows(s, along) <= static_cast<double>(target_.page_streams);
+  }
   for (const TileVar& var : schedule_.tile) {
     const auto stride = static_cast<double>(std::abs(s.access().strides[var.label]));
     if (stride <= 1) continue;
@@ -90,6 +96,13 @@ bool Fetching::is_asked_by_blocks(const Stream& s) const {
   return std::ranges::any_of(schedule_.ahead, [&](const AheadSpec& a) {
     return &p_.c.in[static_cast<std::size_t>(a.operand)] == &s.access() &&
            p_.c.is_reduced(a.label) && s.access().strides[a.label] != 1;
+  });
+}
+
+bool Fetching::is_asked_row_by_row(const Stream& s) const {
+  return std::ranges::any_of(schedule_.outer, [&](const auto& item) {
+    const auto* next = std::get_if<NextSpec>(&item);
+    return next && &p_.c.in[static_cast<std::size_t>(next->operand)] == &s.access();
   });
 }
 

@@ -39,6 +39,8 @@ class Fetching : protected Streams {
   // Whether a whole block of rows is asked for while the one before is summed: there is time for
   // its lines in any order.
   bool is_asked_by_blocks(const Stream& s) const;
+  // Whether tiles ask for the whole next block of the stream, row after row.
+  bool is_asked_row_by_row(const Stream& s) const;
   // Whether the loop outside goes on where the rows of the box end, or, of what is written past the
   // caches, near them.
   bool goes_on(const Stream& s, std::size_t depth) const;

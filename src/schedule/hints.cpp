@@ -15,17 +15,20 @@
 namespace einjit {
 namespace {
 
-constexpr double kMostUnaligned = 0.5;       // of what is written past the caches
-constexpr double kFewUnaligned = 0.005;      // where rows are whole lines anyway
-constexpr double kLeastAligned = 0.25;       // of L1, that one call writes
-constexpr std::int64_t kMostRows = 1024;     // that one loop goes along
-constexpr std::int64_t kMostReads = 2;       // of what is asked for ahead
-constexpr std::int64_t kLinesAhead = 16;     // of a row
-constexpr std::int64_t kLinesNear = 5;       // of rows that share a set
-constexpr std::int64_t kTilesOfRows = 4;     // end to end, where rows are short
-constexpr std::int64_t kLinesOfBox = 32;     // whose next one is asked for
-constexpr std::int64_t kBytesOfRows = 4096;  // summed one after the other, asked for ahead
-constexpr double kBoxesInL2 = 2;             // the one being read, and the next
+constexpr double kMostUnaligned = 0.5;        // of what is written past the caches
+constexpr double kFewUnaligned = 0.005;       // where rows are whole lines anyway
+constexpr double kLeastAligned = 0.25;        // of L1, that one call writes
+constexpr std::int64_t kMostRows = 1024;      // that one loop goes along
+constexpr std::int64_t kMostReads = 2;        // of what is asked for ahead
+constexpr std::int64_t kLinesAhead = 16;      // of a row
+constexpr std::int64_t kLinesNear = 5;        // of rows that share a set
+constexpr std::int64_t kTilesOfRows = 4;      // end to end, where rows are short
+constexpr std::int64_t kLinesOfBox = 32;      // whose next one is asked for
+constexpr std::int64_t kBytesOfRows = 4096;   // summed one after the other, asked for ahead
+constexpr std::int64_t kLeastBlockLines = 4;  // of rows asked for block by block
+constexpr std::int64_t kLongRowLines = 64;
+constexpr std::int64_t kMostBlockBytes = 40 << 10;  // of such a block
+constexpr double kBoxesInL2 = 2;                    // the one being read, and the next
 // In a block of a sum: more are asked for ahead, and as many if there is work for each and room.
 constexpr std::int64_t kSumRows = 16;
 constexpr std::int64_t kBlockAhead = 256 << 10;  // bytes
@@ -115,6 +118,7 @@ class Hints {
       const Access& a = c_.in[k];
       const bool in_vectors = tile_.vec >= 0 && a.strides[tile_.vec] != 0;
       if (is_packed(k) || !in_vectors || !streams_once(p_.in[k])) continue;
+      if (asks_by_blocks(static_cast<int>(k))) continue;
       if (const auto rows = next_rows(a)) {
         schedule_.ahead.push_back({static_cast<int>(k), rows->label, rows->distance});
         continue;
@@ -128,14 +132,38 @@ class Hints {
       if (row < 0) continue;
       if (const std::int64_t block = block_along(row); block > 0)
         schedule_.ahead.push_back({static_cast<int>(k), row, block});
-      else if (c_.extents[row] >= 4 * kLinesAhead * line_items())
+      else if (c_.extents[row] >= 4 * kLinesAhead * line_items()) {
+        if (goes_along_strips(a, row)) continue;
         schedule_.ahead.push_back({static_cast<int>(k), row, lines_ahead(a, row) * line_items()});
-      else if (const auto box = next_box(a)) {
+      } else if (const auto box = next_box(a)) {
         const Ahead ahead = nearer(a, *box);
         schedule_.ahead.push_back({static_cast<int>(k), ahead.label, ahead.distance});
       } else if (const Label next = label_across(a); next >= 0)
         schedule_.ahead.push_back({static_cast<int>(k), next, tile_.step_of(next)});
     }
+  }
+
+  // Whether tiles ask, row after row, for the next block of the first loop around one that is small
+  // enough.
+  bool asks_by_blocks(int operand) {
+    const Label row = rows_asked_by_blocks(p_, tile_);
+    if (schedule_.store != Store::streaming || row < 0) return false;
+    Shrinking length = whole_lengths();
+    bool has_next = false;
+    for (std::size_t at = 0; at < schedule_.outer.size(); ++at) {
+      const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[at]);
+      if (!loop) continue;
+      const Access& a = c_.in[static_cast<std::size_t>(operand)];
+      has_next |= a.strides[loop->label] != 0 && loop->step < length[loop->label];
+      length[loop->label] = std::min(length[loop->label], loop->step);
+      const double bytes = box_bytes(a, length);
+      if (!has_next || bytes > static_cast<double>(kMostBlockBytes)) continue;
+      if (length[row] < kLeastBlockLines * line_items()) return false;
+      const auto inside = schedule_.outer.begin() + static_cast<std::ptrdiff_t>(at) + 1;
+      schedule_.outer.insert(inside, NextSpec{operand});
+      return true;
+    }
+    return false;
   }
 
   Label label_of_stride(const Access& a, std::int64_t stride) const {
@@ -286,6 +314,23 @@ class Hints {
     return false;
   }
 
+  // Whether a copy goes along as few rows at once as have pages that the hardware follows.
+  bool goes_along_strips(const Access& a, Label along) {
+    if (!p_.reduced.empty()) return false;
+    Shrinking length = whole_lengths();
+    std::int64_t rows = 0;  // of what is outside the loops along them
+    for (const auto& item : schedule_.outer)
+      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        length[loop->label] = std::min(length[loop->label], loop->step);
+        if (loop->label == along) continue;
+        rows = 1;
+        for (Label l = 0; l < c_.label_count(); ++l)
+          if (a.strides[l] != 0 && l != along) rows *= length[l];
+        if (rows <= target_.page_streams) return true;
+      }
+    return false;
+  }
+
   // All rows of a tile together stay a small part of L2.
   std::int64_t lines_ahead(const Access& a, Label along) {
     // Inside the last loop along the rows all other ranges are gone through, unless that is so much
@@ -343,6 +388,21 @@ class Hints {
 };
 
 }  // namespace
+
+Label rows_asked_by_blocks(const Problem& p, const RegisterTile& tile) {
+  if (p.target.page_streams == 0 || !p.reduced.empty() || p.in.size() != 1 || tile.vec < 0 ||
+      p.bytes <= static_cast<double>(p.target.l3_bytes) || !p.outgrows_caches(p.out))
+    return -1;
+  const std::vector<std::int64_t>& strides = p.in[0].access->strides;
+  const auto found = std::ranges::find(strides, 1);
+  if (found == strides.end() || strides[tile.vec] == 1) return -1;
+  const auto row = static_cast<Label>(found - strides.begin());
+  const std::int64_t line = p.target.line_bytes / p.item, step = tile.step_of(row);
+  const bool has_whole_lines = p.in[0].row_alignment >= line;
+  // Whole lines are asked for with each vector as well, unless rows are long.
+  const std::int64_t least = step < line ? kLeastBlockLines : kLongRowLines;
+  return step > 1 && step <= line && has_whole_lines && p.c.extents[row] >= least * line ? row : -1;
+}
 
 void add_hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile,
                std::span<const std::int64_t> lengths) {

@@ -8,6 +8,11 @@
 
 namespace einjit {
 
+// The label along which the rows of a copy's input lie, if tiles read parts of their lines and ask
+// for the next block of rows, of up to kBlockLines lines each; -1 if not.
+inline constexpr std::int64_t kBlockLines = 16;
+Label rows_asked_by_blocks(const Problem& problem, const RegisterTile& tile);
+
 // For a schedule whose loops and tile are complete. `lengths`: of the range of each label inside
 // all loops.
 void add_hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile,

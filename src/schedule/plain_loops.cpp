@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "schedule/hints.hpp"
+
 namespace einjit {
 namespace {
 
@@ -120,15 +122,28 @@ bool PlainLoops::add_lines() {
   const auto row = std::ranges::find_if(order_, [&](Label l) { return c_.out.strides[l] == 1; });
   if (row == order_.end()) return false;
   const Label label = *row;
-  std::rotate(row, row + 1, order_.end());
   const std::int64_t unit = tile_.step_of(label);
   const std::int64_t most = std::min(kLinesWritten * line_items(), rows_in_strip(label));
   const std::int64_t step = (most + unit - 1) / unit * unit;
+  if (step >= c_.extents[label] && target_.page_streams > 0) {
+    continue_rows(label);
+    return false;
+  }
+  std::rotate(row, row + 1, order_.end());
   if (step >= c_.extents[label]) return false;
   const bool is_parallel = cycles_ > kParallelCycles;
   cut_pages(label);
   loop(label, step, is_parallel ? Order::parallel : Order::serial);
+  if (const Label along = rows_asked_by_blocks(p_, tile_); along >= 0)
+    loop(along, even_step(along, kBlockLines * line_items()));
   return is_parallel;
+}
+
+void PlainLoops::continue_rows(Label row) {
+  const auto next = std::ranges::find_if(
+      order_, [&](Label l) { return !is_in_tile(l) && c_.out.strides[l] == c_.extents[row]; });
+  const auto last = std::ranges::find_if(order_, [&](Label l) { return is_in_tile(l); });
+  if (next < last - 2) std::rotate(next, next + 1, last - 1);
 }
 
 std::int64_t PlainLoops::rows_in_strip(Label row) const {
@@ -136,7 +151,7 @@ std::int64_t PlainLoops::rows_in_strip(Label row) const {
   const std::int64_t stride = largest_input().strides[row] * p_.item;
   if (stride == 0) return c_.extents[row];
   const std::int64_t apart = stride & -stride;  // of pages end to end: L2 has so many sets between
-  return std::min(target_.page_streams, std::max<std::int64_t>(target_.l2_bytes / 2 / apart, 1));
+  return std::min(target_.page_streams, std::max<std::int64_t>(target_.l2_bytes / apart, 1));
 }
 
 void PlainLoops::cut_pages(Label row) {

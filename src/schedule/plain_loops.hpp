@@ -41,6 +41,9 @@ class PlainLoops {
   // Cuts the output's contiguous label into a few lines and moves it innermost: they are written
   // one after the other. True if it has become parallel.
   bool add_lines();
+  // Of rows that tiles write whole: what goes on where they end is moved right outside the loop
+  // that goes along the input.
+  void continue_rows(Label row);
   // The most columns of the output in a strip, which are rows of the input: no more than have pages
   // that the hardware follows, nor than half of L2 has room for where rows share sets.
   std::int64_t rows_in_strip(Label row) const;

@@ -30,9 +30,10 @@
 // of many blocks grow in levels, none of many additions, and rounding errors do not add up.
 //
 // `pack in0 ahead` asks for the lines that the next copy of in0 will read while the tiles in
-// between compute, a few at a time. `prefetch in1 k 128` asks, with every vector of in1 a tile
-// reads, for the one 128 elements further along k. Both are hints: what is asked for in vain costs
-// time only.
+// between compute, a few at a time. `prefetch in0 next`, between loops, does so for tiles that read
+// in0 itself: they ask for what the next piece of the loops outside will read, row after row.
+// `prefetch in1 k 128` asks, with every vector of in1 a tile reads, for the one 128 elements
+// further along k. All are hints: what is asked for in vain costs time only.
 //
 // `stream out` writes the output past the caches, in whole lines. It is for outputs that are
 // written once and are larger than the caches; where a store at run time is not on a cache line, an
@@ -88,6 +89,12 @@ struct PackSpec {
   bool operator==(const PackSpec&) const = default;
 };
 
+// The operand's box of the next piece of the loops outside is asked for by the tiles inside.
+struct NextSpec {
+  int operand;
+  bool operator==(const NextSpec&) const = default;
+};
+
 struct BufferSpec {
   bool operator==(const BufferSpec&) const = default;
 };
@@ -117,7 +124,7 @@ struct AheadSpec {
 };
 
 struct Schedule {
-  std::vector<std::variant<LoopSpec, PackSpec, BufferSpec>> outer;  // outermost first
+  std::vector<std::variant<LoopSpec, PackSpec, BufferSpec, NextSpec>> outer;  // outermost first
   std::vector<TileVar> tile;
   Store store = Store::cached;
   Prefetch prefetch = Prefetch::none;

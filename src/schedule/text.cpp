@@ -187,6 +187,11 @@ class ScheduleParser {
     const std::string_view word = take();
     for (std::size_t k = 0; k < contraction_.in.size(); ++k)
       if (word == fmt::format("in{}", k)) {
+        if (next_is("next")) {
+          take();
+          schedule_.outer.emplace_back(NextSpec{static_cast<int>(k)});
+          return {};
+        }
         Result<Label> label = parse_label();
         if (!label) return std::unexpected(label.error());
         Result<std::int64_t> distance = parse_number();
@@ -258,6 +263,8 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
     } else if (const auto* pack = std::get_if<PackSpec>(&item)) {
       const std::string factor = pack->factor < 0 ? "" : fmt::format("*in{}", pack->factor);
       text += fmt::format("pack in{}{}{}\n", pack->operand, factor, pack->is_ahead ? " ahead" : "");
+    } else if (const auto* next = std::get_if<NextSpec>(&item)) {
+      text += fmt::format("prefetch in{} next\n", next->operand);
     } else {
       text += "buffer out\n";
     }

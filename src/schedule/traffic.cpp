@@ -16,6 +16,7 @@ constexpr double kPushedOut = 4;  // of lines a copy writes into a set that is t
 constexpr double kTlbEntries = 80;
 constexpr double kPageMissCycles = 6;
 constexpr double kSecondTlbEntries = 1500;
+constexpr double kTlbRoom = 1.1;
 constexpr double kPageWalkCycles = 20;
 constexpr double kWalkNear = 0.15;     // of a walk: those of a copy overlap, or share a line
 constexpr double kNeighbours = 8;      // pages whose entries are a line of the table
@@ -29,6 +30,7 @@ constexpr double kShortRunCopied = 4;   // if a copy asked for ahead reads it
 constexpr double kShortRunAhead = 1.5;  // if tiles that go along its row ask for it
 constexpr double kTogether = 2;         // lines of a page that do not come alone
 constexpr double kAloneCopied = 0.7;    // more of a line written past the caches that does
+constexpr double kAloneInTile = 0.2;    // whose neighbour the next tile writes, on meshes
 constexpr double kOpenRows = 16;        // of memory, between two of whose lines others are written
 constexpr double kManyRows = 64;
 constexpr double kShortBurst = 8;      // lines a tile writes past the caches
@@ -49,6 +51,9 @@ constexpr double kPagesLost = 0.1;      // more of a line, for twice as many pag
 constexpr double kFollowedLate = 0.25;  // if a tile reads several such rows
 constexpr double kPartOfRow = 1.2;      // more of a line, if a tile sums parts of rows
 constexpr double kOnePage = 1.15;       // more of a line, if one page is followed, not several
+constexpr double kStripAlone = 1.1;     // more of a line of rows that only the hardware asks for
+constexpr double kLinesBehind = 40;     // a run, that the hardware fetches and the time it takes to
+                                        // find out where the next one is
 constexpr double kAskedTooEarly = 0.5;
 constexpr double kAskedTwice = 2;  // what is gone before it is read
 constexpr double kStartLines = 8;
@@ -72,11 +77,14 @@ class Analysis : Fetching {
       lines *= is_streamed(s) ? line_cost(s) + streamed_cost(s)
                               : line_cost(s) * (1 + 2 * asked_in_vain(s));
       if (!s.is_output && !s.is_ahead && is_asked_for(s) &&
-          (p_.reduced.empty() || !is_followed(s)) && !is_asked_by_blocks(s))
+          (p_.reduced.empty() || !is_followed(s)) && !is_asked_by_blocks(s) &&
+          !is_asked_row_by_row(s))
         lines *= asked_cost(s);
       if (is_lost_before_read(s)) lines *= kAskedTwice;
       if (reads_parts_of_rows(s)) lines *= kPartOfRow;
       if (is_one_page(s)) lines *= kOnePage;
+      if (is_strip(s)) lines *= kStripAlone;
+      lines *= overshoot(s);
       if (is_waited_for(s)) {
         const double late = lateness(s);
         result.waited_lines += lines * late;
@@ -86,7 +94,7 @@ class Analysis : Fetching {
       result.page_misses += page_misses(s);
       if (s.is_output || s.is_copied || p_.reduced.empty())
         result.page_walks +=
-            pages_into(s, kSecondTlbEntries) *
+            pages_into(s, second_tlb_entries()) *
             (s.is_copied || (p_.reduced.empty() && visits_neighbours(s)) ? kWalkNear : 1);
     }
     return result;
@@ -125,6 +133,27 @@ class Analysis : Fetching {
       return var.role == Role::reduce && tile[static_cast<std::size_t>(var.label)] > 1 &&
              stride * item() >= kPage && s.boxes[s.to].run * item() < kPage;
     });
+  }
+
+  // Whether a copy goes along many rows from memory, and nobody but the hardware asks for them.
+  bool is_strip(const Stream& s) const {
+    return target_.page_streams > 0 && p_.reduced.empty() && !s.is_output && line_cost(s) == 1 &&
+           !is_asked_for(s) && rows(s, body_along(s)) > static_cast<double>(rows_followed(target_));
+  }
+
+  // Of a copy's lines, if the hardware fetches what lies behind the end of a run, up to the end of
+  // its page, and L2 has lost that when a loop comes to it.
+  double overshoot(const Stream& s) const {
+    if (target_.page_streams == 0 || !p_.reduced.empty() || s.is_output || line_cost(s) < 1)
+      return 1;
+    double run = s.boxes[s.to].run;
+    for (std::size_t d = s.to; d-- > 0;)
+      if (s.boxes[d].run > run && footprint_at(d + 1, Level::l2) <= bytes_of(Level::l2))
+        run = s.boxes[d].run;
+    const double bytes = run * item();
+    return std::fmod(bytes, kPage) == 0
+               ? 1
+               : 1 + kLinesBehind * static_cast<double>(target_.line_bytes) / bytes;
   }
 
   // Whether of the pages that the hardware could follow a tile reads one at a time.
@@ -198,7 +227,8 @@ class Analysis : Fetching {
     const double alone = std::max(kTogether - tile.lines / open_rows(s, s.to), 0.0);
     const bool bursts = line_cost(s) == 1 && rows(s, s.to) > kFewRows;
     const double burst = bursts ? std::max(tile.lines - kShortBurst, 0.0) : 0;
-    return kAloneCopied * others * alone + kBurst * burst;
+    const double single = target_.page_streams > 0 ? kAloneInTile * std::min(alone, 1.0) : 0;
+    return kAloneCopied * others * alone + single + kBurst * burst;
   }
 
   // Rows of a box, or their pages: lines of one need not be in order, unless the rows begin on few
@@ -303,7 +333,8 @@ class Analysis : Fetching {
     double length = 1;
     for (const TileVar& var : schedule_.tile)
       if (s.access().strides[var.label] == 1) length = tile[var.label];
-    return length < line_items() ? kPartAgain * line_items() / length : 1;
+    if (length >= line_items()) return 1;
+    return line_items() / length * (target_.page_streams > 0 ? 1 : kPartAgain);
   }
 
   // Lines read of a row before the nest goes on to another. A loop along the rows comes back to
@@ -316,7 +347,8 @@ class Analysis : Fetching {
     const bool is_left_alone = is_far && !is_asked_for(s);
     const std::size_t body = is_left_alone ? body_along(s) : s.to;
     const bool has_time = is_far && !is_left_alone && schedule_.store == Store::streaming;
-    const double most = has_time ? kAskedRows : kStreams;
+    const double most =
+        has_time ? kAskedRows : std::max(kStreams, static_cast<double>(target_.page_streams));
     return rows(s, body) <= most ? kRunLines : std::max(s.boxes[s.to].run / line_items(), 1.0);
   }
 
@@ -328,6 +360,12 @@ class Analysis : Fetching {
     if (misses <= kTlbEntries) return 0;
     for (std::size_t d = 0; d < s.to; ++d) misses *= nest_.trips[d];
     return misses;
+  }
+
+  // With room for the few pages of the other stream.
+  double second_tlb_entries() const {
+    return target_.tlb_pages > 0 ? kTlbRoom * static_cast<double>(target_.tlb_pages)
+                                 : kSecondTlbEntries;
   }
 
   // Whether the innermost loop that moves the stream goes to a page whose entry in the table lies
