@@ -2,6 +2,7 @@
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -44,12 +45,19 @@ struct Arrays {
   std::vector<std::shared_ptr<char>> memory;
   std::vector<void*> pointers;  // output first
 
-  void add(const Layout& layout, std::mt19937& random) {
+  static std::size_t bytes_of(const Layout& layout) {
     const std::int64_t bytes =
         std::max<std::int64_t>(layout.footprint(), 1) * size_of(layout.dtype);
-    memory.emplace_back(static_cast<char*>(std::aligned_alloc(
-                            64, static_cast<std::size_t>((bytes + 63) / 64 * 64))),
-                        std::free);
+    return static_cast<std::size_t>((bytes + 63) / 64 * 64);
+  }
+
+  void add_memory(const Layout& layout) {
+    memory.emplace_back(static_cast<char*>(std::aligned_alloc(64, bytes_of(layout))), std::free);
+    pointers.push_back(memory.back().get() - layout.lowest_offset() * size_of(layout.dtype));
+  }
+
+  void add(const Layout& layout, std::mt19937& random) {
+    add_memory(layout);
     for (std::int64_t i = 0; i < layout.footprint(); ++i) {
       const double value = static_cast<double>(random() % 17) / 16 - 0.5;
       if (layout.dtype == DType::f32)
@@ -57,11 +65,42 @@ struct Arrays {
       else
         reinterpret_cast<double*>(memory.back().get())[i] = value;
     }
-    pointers.push_back(memory.back().get() - layout.lowest_offset() * size_of(layout.dtype));
+  }
+
+  void add_copy(const Layout& layout, const Arrays& other) {
+    add_memory(layout);
+    std::memcpy(memory.back().get(), other.memory[memory.size() - 1].get(), bytes_of(layout));
   }
 };
 
-void add_contestant(const std::string& name, const Settings& settings, std::function<void()> run) {
+using Run = std::function<void()>;
+
+// One after the other, over and over.
+Run in_turn(std::vector<Run> runs) {
+  if (runs.size() == 1) return runs.front();
+  return [runs = std::move(runs), next = std::make_shared<std::size_t>(0)] {
+    runs[*next]();
+    *next = (*next + 1) % runs.size();
+  };
+}
+
+// The cache that holds so many bytes, and how many such sets of arrays must be used in turn so that
+// each comes from there: L3 may be far larger than it says, and what of it is ours changes.
+struct Level {
+  const char* name;
+  std::int64_t sets = 1;
+};
+Level level_of(double bytes) {
+  const Target target = Target::host();
+  if (bytes <= static_cast<double>(target.l1_bytes)) return {"L1"};
+  if (bytes <= static_cast<double>(target.l2_bytes)) return {"L2"};
+  if (bytes <= static_cast<double>(target.l3_bytes)) return {"L3"};
+  const auto l3 =
+      static_cast<double>(std::max<std::int64_t>(target.l3_bytes, sysconf(_SC_LEVEL3_CACHE_SIZE)));
+  return {"memory", static_cast<std::int64_t>(std::clamp(std::ceil(2 * l3 / bytes), 1.0, 16.0))};
+}
+
+void add_contestant(const std::string& name, const Settings& settings, const Run& run) {
   // Idle threads of the contestant before spin for a while (OpenBLAS 25 ms): they must be asleep.
   const auto pause = std::chrono::milliseconds(settings.threads > 1 ? 40 : 0);
   benchmark::RegisterBenchmark(name.c_str(),
@@ -73,8 +112,11 @@ void add_contestant(const std::string& name, const Settings& settings, std::func
       ->MinTime(settings.seconds);
 }
 
+constexpr std::int64_t kLine = 64;
+
 struct Work {
   double flops, read, written;
+  double lines = 0;  // bytes of the cache lines touched
 };
 Work work_of(const Row& row, const Contraction& c, const Layout& output) {
   Work work{c.point_count() * 2, 0, 0};
@@ -86,20 +128,22 @@ Work work_of(const Row& row, const Contraction& c, const Layout& output) {
     work.read += item * static_cast<double>(std::min(layout.element_count(), layout.footprint()));
   // A diagonal is less than its matrix: count what the contraction touches.
   double touched = 0;
-  for (const Access& access : c.in) {
+  for (std::size_t k = 0; k < c.in.size(); ++k) {
     double elements = 1;
     for (Label l = 0; l < c.label_count(); ++l)
-      if (access.strides[l] != 0) elements *= static_cast<double>(c.extents[l]);
+      if (c.in[k].strides[l] != 0) elements *= static_cast<double>(c.extents[l]);
     touched += item * elements;
+    work.lines += std::min(item * static_cast<double>(row.operands[k].footprint()),
+                           static_cast<double>(kLine) * elements);
   }
   work.read = std::min(work.read, touched);
   work.written = item * static_cast<double>(output.element_count());
+  work.lines += work.written;
   return work;
 }
 
 // What the row is held against: a stream of its bytes, or elements far apart one by one.
-std::function<void()> limit_loop(const Row& row, const Contraction& c, const Work& work) {
-  constexpr std::int64_t kLine = 64;
+Run limit_loop(const Row& row, const Contraction& c, const Work& work) {
   if (c.in.size() == 1 && c.label_count() == 1) {
     const std::int64_t stride = std::abs(c.in[0].strides[0]) * size_of(row.dtype);
     if (c.is_reduced(0) && stride >= kLine) return strided_loop(c.extents[0], stride);
@@ -125,6 +169,19 @@ Contraction contraction_of(const Row& row) {
   return canonical(value_or_throw(einjit::bind(expression, row.operands, row.output)).contraction);
 }
 
+std::vector<Arrays> sets_of_arrays(const Row& row, const Layout& output, std::int64_t count) {
+  std::mt19937 random(1);
+  std::vector<Arrays> sets(static_cast<std::size_t>(count));
+  for (Arrays& arrays : sets) {
+    auto add = [&](const Layout& layout) {
+      &arrays == &sets.front() ? arrays.add(layout, random) : arrays.add_copy(layout, sets.front());
+    };
+    add(output);
+    for (const Layout& layout : row.operands) add(layout);
+  }
+  return sets;
+}
+
 }  // namespace
 
 const PeerTime* RowResult::best_peer() const {
@@ -138,11 +195,15 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
   options.output = row.output;
   const Kernel kernel = Engine::standard().compile(row.expression, row.operands, options);
   const Contraction c = contraction_of(row);
-  std::mt19937 random(1);
-  Arrays arrays;
-  arrays.add(kernel.output(), random);
-  for (const Layout& layout : row.operands) arrays.add(layout, random);
   const Work work = work_of(row, c, kernel.output());
+  const Level level = level_of(work.lines);
+  const std::vector<Arrays> sets = sets_of_arrays(row, kernel.output(), level.sets);
+  // A contestant runs on one set of arrays after the other.
+  auto on_each = [&](const auto& make) {
+    std::vector<Run> runs;
+    for (const Arrays& arrays : sets) runs.push_back(make(arrays.pointers));
+    return in_turn(std::move(runs));
+  };
   // Huge rows run once a repetition anyway; fewer repetitions keep a suite short.
   Settings chosen = settings;
   if (work.flops > 5e9 || work.read + work.written > 5e8)
@@ -150,51 +211,57 @@ RowResult measure_row(const Row& row, const PeerSet& peers, NumpyPeer* numpy,
 
   benchmark::ClearRegisteredBenchmarks();
   const ThreadPool pool(settings.threads);
-  add_contestant("einjit", chosen,
-                 [&kernel, pointers = arrays.pointers.data(), executor = pool.executor()] {
-                   (void)kernel.run(pointers, {}, &executor);
-                 });
-  add_contestant("stream", chosen, limit_loop(row, c, work));
+  auto kernel_on = [&pool](const Kernel& kernel) {
+    return [&kernel, executor = pool.executor()](const std::vector<void*>& pointers) -> Run {
+      return [&kernel, executor, &pointers] { (void)kernel.run(pointers.data(), {}, &executor); };
+    };
+  };
+  add_contestant("einjit", chosen, on_each(kernel_on(kernel)));
+  add_contestant("stream", chosen, on_each([&](const auto&) { return limit_loop(row, c, work); }));
   const bool is_copy = only_moves(row, c, kernel.output());
   if (is_copy)
-    add_contestant("memcpy", chosen, [to = arrays.pointers[0], from = arrays.pointers[1], work] {
-      std::memcpy(to, from, static_cast<std::size_t>(work.written));
-      benchmark::ClobberMemory();
-    });
+    add_contestant("memcpy", chosen, on_each([&](const std::vector<void*>& pointers) -> Run {
+                     return [to = pointers[0], from = pointers[1], work] {
+                       std::memcpy(to, from, static_cast<std::size_t>(work.written));
+                       benchmark::ClobberMemory();
+                     };
+                   }));
   RowResult result{row,
                    settings.threads,
                    0,
                    pairwise_flops(kernel, c, work.flops),
                    work.read + work.written,
+                   level.name,
                    0,
                    0,
                    {}};
   result.peak_gflops = measure_fma_peak(row.dtype);
   for (const auto& peer : peers.peers) {
-    PeerRun run = peer_contraction(*peer, c, arrays.pointers);
-    if (!run.run) continue;
-    add_contestant(peer->name, chosen, run.run);
-    result.peers.push_back({peer->name, run.how, 0});
+    const PeerRun first = peer_contraction(*peer, c, sets.front().pointers);
+    if (!first.run) continue;
+    add_contestant(peer->name, chosen, on_each([&](const std::vector<void*>& pointers) {
+                     return &pointers == &sets.front().pointers
+                                ? first.run
+                                : peer_contraction(*peer, c, pointers).run;
+                   }));
+    result.peers.push_back({peer->name, first.how, 0});
   }
   // Where all operands go in one pass, the other way is a contestant too.
   if (c.in.size() > 2) options.path = Path::pairwise;
   const Kernel pairwise = Engine::standard().compile(row.expression, row.operands, options);
   if (pairwise.workspace_bytes() > kernel.workspace_bytes()) {
-    add_contestant("pairwise", chosen,
-                   [&pairwise, pointers = arrays.pointers.data(), executor = pool.executor()] {
-                     (void)pairwise.run(pointers, {}, &executor);
-                   });
+    add_contestant("pairwise", chosen, on_each(kernel_on(pairwise)));
     result.peers.push_back({"pairwise",
                             fmt::format("einjit, workspace {} bytes against {}",
                                         pairwise.workspace_bytes(), kernel.workspace_bytes()),
                             0});
   }
   if (numpy) {
-    benchmark::RegisterBenchmark("numpy",
-                                 [&](benchmark::State& state) {
-                                   for (auto _ : state)
-                                     state.SetIterationTime(numpy->time(row, chosen.seconds));
-                                 })
+    benchmark::RegisterBenchmark(
+        "numpy",
+        [&](benchmark::State& state) {
+          for (auto _ : state) state.SetIterationTime(numpy->time(row, chosen.seconds, level.sets));
+        })
         ->Repetitions(std::max(1, chosen.repetitions / 2))
         ->Iterations(1)
         ->UseManualTime();
@@ -232,7 +299,7 @@ RowResult measure_compile(const Row& row) {
     units = engine.statistics().units_compiled - before;
   }
   std::ranges::sort(samples);
-  RowResult result{row, 1, samples[2], 0, 0, 0, 0, {}};
+  RowResult result{row, 1, samples[2], 0, 0, "", 0, 0, {}};
   result.units_compiled = units;
   return result;
 }

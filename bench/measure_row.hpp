@@ -21,6 +21,7 @@ struct RowResult {
   Row row;
   int threads;
   double seconds, flops, bytes;
+  const char* level;     // that the arrays come from: L1, L2, L3 or memory
   double peak_gflops;    // measured in this row's run
   double limit_seconds;  // max of flops at the peak and the streaming loop's time
   std::vector<PeerTime> peers;

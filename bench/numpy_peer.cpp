@@ -54,10 +54,11 @@ std::string NumpyPeer::read_line() {
   return line;
 }
 
-double NumpyPeer::time(const Row& row, double seconds) {
+double NumpyPeer::time(const Row& row, double seconds, std::int64_t sets) {
   nlohmann::json request{{"expr", row.expression},
                          {"dtype", row.dtype == einjit::DType::f32 ? "float32" : "float64"},
-                         {"seconds", seconds}};
+                         {"seconds", seconds},
+                         {"sets", sets}};
   request["shapes"] = request["strides"] = nlohmann::json::array();
   for (const einjit::Layout& operand : row.operands) {
     request["shapes"].push_back(operand.extents);

@@ -15,8 +15,8 @@ class NumpyPeer {
   static std::unique_ptr<NumpyPeer> start(const std::string& script, std::string& why);
   ~NumpyPeer();
   const std::string& version() const { return version_; }
-  // Median seconds of the better of plain and optimised einsum.
-  double time(const Row& row, double seconds);
+  // Median seconds of the better of plain and optimised einsum, on so many sets of arrays in turn.
+  double time(const Row& row, double seconds, std::int64_t sets);
 
  private:
   NumpyPeer() = default;

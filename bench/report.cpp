@@ -75,8 +75,8 @@ void Report::print_head() const {
       "a call, 1x1 by 1x1: raw {:.1f} ns, checked {:.1f} ns, one-shot {:.0f} ns; a plain function "
       "{:.1f} ns\n",
       calls_.raw, calls_.checked, calls_.one_shot, calls_.plain);
-  fmt::print("\n{:<8} {:<32} {:>10} {:>9} {:>8} {:>7}  {}\n", "suite", "row", "time", "GFLOP/s",
-             "GB/s", "limit", "best peer, ratio; others");
+  fmt::print("\n{:<8} {:<32} {:>10} {:>9} {:>8} {:<6} {:>6}  {}\n", "suite", "row", "time",
+             "GFLOP/s", "GB/s", "of", "limit", "best peer, ratio; others");
   std::fflush(stdout);
 }
 
@@ -88,8 +88,8 @@ void Report::add(RowResult r) {
     if (&peer != best) others += fmt::format("; {} {:.2f}x", peer.name, peer.seconds / r.seconds);
   if (r.copy_seconds > 0)
     others += fmt::format("; {:.0f}% of memcpy", r.copy_seconds / r.seconds * 100);
-  fmt::print("{:<8} {:<32} {:>10} {:>9.1f} {:>8.1f} {:>6.0f}%  {}\n", r.row.suite, r.row.name,
-             time_text(r.seconds), r.flops / r.seconds * 1e-9, r.bytes / r.seconds * 1e-9,
+  fmt::print("{:<8} {:<32} {:>10} {:>9.1f} {:>8.1f} {:<6} {:>5.0f}%  {}\n", r.row.suite, r.row.name,
+             time_text(r.seconds), r.flops / r.seconds * 1e-9, r.bytes / r.seconds * 1e-9, r.level,
              fraction(r) * 100, others);
   std::fflush(stdout);
   results_.push_back(std::move(r));
@@ -168,6 +168,7 @@ std::string Report::json() const {
                                {"time_ns", r.seconds * 1e9},
                                {"gflops", r.flops / r.seconds * 1e-9},
                                {"gbs", r.bytes / r.seconds * 1e-9},
+                               {"level", r.level},
                                {"limit_fraction", fraction(r)},
                                {"units_compiled", r.units_compiled}};
     row["best_peer"] = r.best_peer() ? nlohmann::ordered_json(r.best_peer()->name) : nullptr;

@@ -133,11 +133,9 @@ class Lowering {
     const double lines = static_cast<double>(ahead_line_count(nest_.contraction, operand, length_));
     const double per_tile = std::ceil(lines / tiles), per_step = std::ceil(per_tile / steps);
     // Tiles of a copy ask for as many lines as they read.
-    if (!nest_.contraction.has_sum())
-      return {per_tile > kMostLinesOfCopy
-                  ? 0
-                  : static_cast<int>(std::bit_ceil(static_cast<unsigned>(per_tile)))};
-    if (lines == 0 || per_step > kFewLines) return {};
+    const bool is_copy = !nest_.contraction.has_sum();
+    if (lines == 0 || per_step > (is_copy ? kMostLinesOfCopy : kFewLines)) return {};
+    if (is_copy) return {static_cast<int>(std::bit_ceil(static_cast<unsigned>(per_tile)))};
     // Few different numbers: units are shared. Asking a little too early does no harm.
     auto rounded = [](double lines) {
       return lines > kFewLines ? kMostLinesATile : lines > 1 ? kFewLines : 1;
