@@ -97,7 +97,7 @@ Level level_of(double bytes) {
   if (bytes <= static_cast<double>(target.l3_bytes)) return {"L3"};
   const auto l3 =
       static_cast<double>(std::max<std::int64_t>(target.l3_bytes, sysconf(_SC_LEVEL3_CACHE_SIZE)));
-  return {"memory", static_cast<std::int64_t>(std::clamp(std::ceil(2 * l3 / bytes), 1.0, 16.0))};
+  return {"memory", bytes > 2 * l3 ? 1 : static_cast<std::int64_t>(std::ceil(l3 / bytes)) + 1};
 }
 
 void add_contestant(const std::string& name, const Settings& settings, const Run& run) {
