@@ -277,6 +277,34 @@ TEST(Schedules, ColumnSumsInLevels) {
   }
 }
 
+// Sums over everything are shared out: few ulps off, to the same bits on every number of threads.
+TEST(Schedules, LongSumsAreSharedOut) {
+  constexpr std::int64_t kSize = 9'000'001;
+  Engine engine;
+  const Layout layout = Layout::row_major(DType::f32, {kSize});
+  std::vector<float> a(kSize, 1), b(kSize, 0.5f);
+  a[777] = b[kSize - 5] = 1e8f;
+  for (const std::string expression : {"i->", "i,i->"}) {
+    const std::vector<Layout> layouts(expression.size() == 3 ? 1 : 2, layout);
+    EXPECT_NE(value_or_throw(engine.try_explain(expression, layouts, Stage::schedule))
+                  .find("parallel\nbuffer out"),
+              std::string::npos);
+    const Kernel sum = engine.compile(expression, layouts);
+    const double exact = layouts.size() == 1 ? kSize - 1 + 1e8 : 0.5 * (kSize - 2) + 0.5e8 + 1e8;
+    float first = 0;
+    for (int threads : {1, 2, 3, 4}) {
+      const ThreadPool pool(threads);
+      const Executor executor = pool.executor();
+      float out = 0;
+      void* const operands[] = {&out, a.data(), b.data()};
+      ASSERT_EQ(sum.run(operands, {}, &executor), Status::ok);
+      if (threads == 1) first = out;
+      EXPECT_EQ(out, first) << threads;
+    }
+    EXPECT_NEAR(first, exact, 4 * 8) << expression;  // ulps
+  }
+}
+
 // An MTTKRP of small numbers, with tails everywhere.
 struct Mttkrp {
   std::vector<Layout> layouts{Layout::row_major(DType::f32, {37, 11, 13}),

@@ -16,6 +16,7 @@ constexpr std::int64_t kMostRows = 64;     // of a block that is summed before t
 constexpr std::int64_t kRowPiece = 16384;  // bytes of rows that are summed
 constexpr std::int64_t kLongRow = 65536;   // that is cut into such pieces
 constexpr std::int64_t kSumPieces = 16;    // of a sum, that may run at the same time
+constexpr std::int64_t kSumParts = 2;      // of such a piece
 constexpr std::int64_t kMostBlocks = 256;  // of a sum, added one after the other
 constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
 constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole pages of memory
@@ -105,6 +106,7 @@ void PlainLoops::add_plain_loops() {
   if (plan_.order == LoopOrder::by_blocks) return add_moved_blocks();
   if (plan_.order == LoopOrder::by_diagonals) return add_diagonals();
   if (plan_.order == LoopOrder::by_rows) return add_rows();
+  if (p_.kept.empty()) share_sum();
   if (plan_.order == LoopOrder::by_sum) {
     add_blocks_of_rows();
     chunked = true;
@@ -241,6 +243,29 @@ void PlainLoops::add_levels(Label sum, std::int64_t step, Order order) {
   }
   while (block_within(outside) > step) level(block_within(outside));
   loop(sum, step);
+}
+
+void PlainLoops::share_sum() {
+  const bool is_long =
+      cycles_ > kParallelCycles ||
+      std::ranges::any_of(p_.in, [&](const Operand& a) { return p_.outgrows_caches(a); });
+  if (p_.reduced.empty() || !is_long) return;
+  const Access& a = largest_input();
+  Label sum = tile_.vec;
+  for (Label l : p_.reduced)
+    if (l != tile_.vec && (sum == tile_.vec || std::abs(a.strides[l]) > std::abs(a.strides[sum])))
+      sum = l;
+  if (sum < 0 || c_.is_dynamic(sum)) return;
+  // Pieces, and the parts a buffer has them in, are whole blocks of the tile's own sums.
+  const std::int64_t block = sum == tile_.vec ? tile_.vec_length * kMerge : 1;
+  auto cut = [&](std::int64_t length, std::int64_t pieces) {
+    return ((length + pieces - 1) / pieces + block - 1) / block * block;
+  };
+  const std::int64_t piece = cut(c_.extents[sum], kSumPieces), part = cut(piece, kSumParts);
+  if (part >= piece || piece >= c_.extents[sum]) return;
+  loop(sum, piece, Order::parallel);
+  schedule_->outer.emplace_back(BufferSpec{});
+  loop(sum, part);
 }
 
 void PlainLoops::loop_over_sum(Label sum, std::int64_t step) {

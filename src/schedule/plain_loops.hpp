@@ -62,6 +62,8 @@ class PlainLoops {
   // A loop over a sum, inside buffers for blocks of its steps, blocks of these and so on, of few
   // additions each.
   void add_levels(Label sum, std::int64_t step, Order order);
+  // A sum over everything, in pieces that may run at the same time and are added in turn.
+  void share_sum();
   // The same for long sums of nothing but elements: in those of products, errors of these weigh as
   // much, and buffers cost.
   void loop_over_sum(Label sum, std::int64_t step);
