@@ -15,18 +15,18 @@
 namespace einjit {
 namespace {
 
-constexpr double kMostUnaligned = 0.5;        // of what is written past the caches
-constexpr double kFewUnaligned = 0.005;       // where rows are whole lines anyway
-constexpr double kLeastAligned = 0.25;        // of L1, that one call writes
-constexpr std::int64_t kMostRows = 1024;      // that one loop goes along
-constexpr std::int64_t kMostReads = 2;        // of what is asked for ahead
-constexpr std::int64_t kLinesAhead = 16;      // of a row
-constexpr std::int64_t kLinesNear = 5;        // of rows that share a set
-constexpr std::int64_t kTilesOfRows = 4;      // end to end, where rows are short
-constexpr std::int64_t kLinesOfBox = 32;      // whose next one is asked for
-constexpr std::int64_t kBytesOfRows = 4096;   // summed one after the other, asked for ahead
-constexpr std::int64_t kLeastBlockLines = 4;  // of rows asked for block by block
-constexpr std::int64_t kLongRowLines = 64;
+constexpr double kMostUnaligned = 0.5;              // of what is written past the caches
+constexpr double kFewUnaligned = 0.005;             // where rows are whole lines anyway
+constexpr double kLeastAligned = 0.25;              // of L1, that one call writes
+constexpr std::int64_t kMostRows = 1024;            // that one loop goes along
+constexpr std::int64_t kMostReads = 2;              // of what is asked for ahead
+constexpr std::int64_t kLinesAhead = 16;            // of a row
+constexpr std::int64_t kLinesNear = 5;              // of rows that share a set
+constexpr std::int64_t kTilesOfRows = 4;            // end to end, where rows are short
+constexpr std::int64_t kLinesOfBox = 32;            // whose next one is asked for
+constexpr std::int64_t kBytesOfRows = 4096;         // summed one after the other, asked for ahead
+constexpr std::int64_t kLeastBlockLines = 4;        // of rows asked for block by block
+constexpr std::int64_t kLongRowLines = 64;          // if tiles read whole lines of them
 constexpr std::int64_t kMostBlockBytes = 40 << 10;  // of such a block
 constexpr double kBoxesInL2 = 2;                    // the one being read, and the next
 // In a block of a sum: more are asked for ahead, and as many if there is work for each and room.
@@ -318,15 +318,15 @@ class Hints {
   bool goes_along_strips(const Access& a, Label along) {
     if (!p_.reduced.empty()) return false;
     Shrinking length = whole_lengths();
-    std::int64_t rows = 0;  // of what is outside the loops along them
     for (const auto& item : schedule_.outer)
       if (const auto* loop = std::get_if<LoopSpec>(&item)) {
+        if (loop->label == along && loop->step < length[along]) {
+          std::int64_t rows = 1;
+          for (Label l = 0; l < c_.label_count(); ++l)
+            if (a.strides[l] != 0 && l != along) rows *= length[l];
+          if (rows <= target_.page_streams) return true;
+        }
         length[loop->label] = std::min(length[loop->label], loop->step);
-        if (loop->label == along) continue;
-        rows = 1;
-        for (Label l = 0; l < c_.label_count(); ++l)
-          if (a.strides[l] != 0 && l != along) rows *= length[l];
-        if (rows <= target_.page_streams) return true;
       }
     return false;
   }

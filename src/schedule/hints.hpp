@@ -8,8 +8,9 @@
 
 namespace einjit {
 
-// The label along which the rows of a copy's input lie, if tiles read parts of their lines and ask
-// for the next block of rows, of up to kBlockLines lines each; -1 if not.
+// The label along which the rows of a copy's input lie, if tiles had better ask for the next block
+// of them, of up to kBlockLines lines each, than for lines beside those they read: these are read
+// in parts, or the rows are long. -1 if not.
 inline constexpr std::int64_t kBlockLines = 16;
 Label rows_asked_by_blocks(const Problem& problem, const RegisterTile& tile);
 

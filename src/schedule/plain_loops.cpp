@@ -145,7 +145,7 @@ void PlainLoops::continue_rows(Label row) {
   const auto next = std::ranges::find_if(
       order_, [&](Label l) { return !is_in_tile(l) && c_.out.strides[l] == c_.extents[row]; });
   const auto last = std::ranges::find_if(order_, [&](Label l) { return is_in_tile(l); });
-  if (next < last - 2) std::rotate(next, next + 1, last - 1);
+  if (last - next > 2) std::rotate(next, next + 1, last - 1);
 }
 
 std::int64_t PlainLoops::rows_in_strip(Label row) const {

@@ -127,8 +127,8 @@ class Enumerator {
   }
 
   // Of each kind one tile is kept: per vec label, unroll labels, packed operands, and for tiles of
-  // one vector: their blocks can be smaller; for those that move blocks of lines, or fill a strip
-  // of rows, or go along whole rows of a sum, or use all of such a row's element at once; and by
+  // one vector: their blocks can be smaller; for those that move blocks of lines, or write pairs
+  // of lines, or go along whole rows of a sum, or use all of such a row's element at once; and by
   // whether rows fight for a set.
   std::uint64_t kind_of(const RegisterTile& tile) const {
     auto number = [](Label l) { return static_cast<std::uint64_t>(l + 1); };
