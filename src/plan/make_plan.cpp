@@ -135,7 +135,9 @@ class Planner {
   void take_bits(PlanNode& node, const For& loop) {
     check_bits();
     if (loop.step == 1) return;
-    if (const TileVar* var = held_in(loop.body, loop.label)) {
+    // (What is summed along vectors is in units of any length.)
+    const bool is_summed = nest_.contraction.is_reduced(loop.label);
+    if (const TileVar* var = is_summed ? nullptr : held_in(loop.body, loop.label)) {
       node.is_innermost = true;
       node.is_masked = is_masked(*var);
       node.is_aligned = loop.is_aligned && node.is_masked && shape_ == UnitShape::argument;
