@@ -59,8 +59,8 @@ TEST(Schedules, BlocksOfFewColumnsAreTransposed) {
   constexpr std::int64_t kRows = 101, kColumns = 83;
   const auto a = ramp<float>(kRows * kColumns, 9973);
   const std::vector<Layout> layouts{Layout::row_major(DType::f32, {kRows, kColumns})};
-  for (Isa isa : {Isa::x86_64_v4, Isa::x86_64_v3}) {
-    if (Target::host().isa < isa) continue;
+  for (Isa isa : {Isa::x86_64_v3, Isa::x86_64_v4}) {
+    if (Target::host().isa < isa) GTEST_SKIP() << "this machine is no " << name_of(isa);
     Engine engine(Target::generic(isa), {.cache_directory = ""});
     for (const std::string columns : {"2", "3", "4", "6", "8", "12"})
       for (const std::string asked : {"", "loop i 40; loop j 24; prefetch in0 next; "})
@@ -286,7 +286,9 @@ TEST(Schedules, LongSumsAreSharedOut) {
   a[777] = b[kSize - 5] = 1e8f;
   for (const std::string expression : {"i->", "i,i->"}) {
     const std::vector<Layout> layouts(expression.size() == 3 ? 1 : 2, layout);
-    EXPECT_NE(value_or_throw(engine.try_explain(expression, layouts, Stage::schedule))
+    // Of a machine whose caches do not hold them, whatever this one's do.
+    Engine small(Target::generic(Isa::x86_64_v4), {.cache_directory = ""});
+    EXPECT_NE(value_or_throw(small.try_explain(expression, layouts, Stage::schedule))
                   .find("parallel\nbuffer out"),
               std::string::npos);
     const Kernel sum = engine.compile(expression, layouts);

@@ -45,7 +45,7 @@ class PlainLoops {
   // that goes along the input.
   void continue_rows(Label row);
   // The most columns of the output in a strip, which are rows of the input: no more than have pages
-  // that the hardware follows, nor than half of L2 has room for where rows share sets.
+  // that the hardware follows, nor than L2 has room for where rows share sets.
   std::int64_t rows_in_strip(Label row) const;
   // Blocks of the labels outside, so that the TLB holds the pages that one strip of rows after the
   // other is written to.
