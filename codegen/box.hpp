@@ -55,7 +55,8 @@ class Box {
   llvm::Value* gather(llvm::Value* where, const Piece& piece);
   // Lanes under a mask, or all if that is null.
   llvm::Value* load_vector(llvm::Value* pointer, int width, llvm::Value* mask);
-  llvm::Align alignment() const { return align_; }
+  llvm::Align alignment() const { return align_; }  // of an element
+  int lanes() const { return lanes_; }
   // The lanes of a piece that are there; null: all.
   llvm::Value* mask_of(const Piece& piece) const;
   // Such lanes of a row that belongs to position `row` of a piece along another variable.

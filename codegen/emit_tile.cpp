@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <span>
 
+#include "carried_rows.hpp"
 #include "output.hpp"
 #include "sum_loops.hpp"
 
@@ -24,7 +25,8 @@ class TileEmitter {
         vec_(find_vec(unit)),
         lanes_(target.lanes(unit.dtype) / (is_halved() ? 2 : 1)),
         box_(frame, unit, vec_, lanes_),
-        output_(frame, unit, box_, vec_, lanes_) {
+        output_(frame, unit, box_, vec_, lanes_),
+        carried_(frame, unit, box_) {
     box_.lengths = std::move(lengths);
     collect_points();
     collect_reduced();
@@ -316,6 +318,7 @@ class TileEmitter {
   void store(Values sums) {
     const bool lanes_added = vec_is_reduced();
     sums = total(std::move(sums));
+    if (carried_.are_needed()) return store_rows(sums);
     if (const int var = lanes_added ? -1 : box_.joined_var(unit_.out); var >= 0) {
       store_joined(var, sums);
       return output_.flush();
@@ -335,6 +338,16 @@ class TileEmitter {
     for (std::size_t u = 0; u < points_.size(); ++u)
       for (std::size_t p : plain) output_.put({pieces_[p], points_[u]}, sum_at(sums, 0, u, p));
     output_.flush();
+  }
+
+  // Stores each point's pieces as a piece of a row.
+  void store_rows(const Values& sums) {
+    const auto pieces = static_cast<std::ptrdiff_t>(pieces_.size());
+    for (std::size_t u = 0; u < points_.size(); ++u) {
+      const auto first = sums.begin() + static_cast<std::ptrdiff_t>(u) * pieces;
+      carried_.put(points_[u], pieces_, Values(first, first + pieces));
+    }
+    carried_.flush();
   }
 
   // Stores all pieces of all points, runs of them along `var` end to end.
@@ -380,6 +393,7 @@ class TileEmitter {
   int lanes_;
   Box box_;
   Output output_;
+  CarriedRows carried_;
   std::vector<std::vector<std::int64_t>> points_;
   std::vector<Piece> pieces_;
   std::vector<int> reduced_;

@@ -36,7 +36,7 @@ void emit_diagonal(UnitFrame& frame, const Unit& unit, const Target& target, con
       llvm::Value* at_outer = builder.CreateSelect(has_eight, builder.CreateXor(a[0], gray), b[1]);
       Values at = pointers;
       for (std::size_t o = 0; o < at.size(); ++o) {
-        const UnitRef& ref = o == 0 ? unit.out : unit.in[o - 1];
+        const UnitRef& ref = unit.ref(o);
         for (auto [loop, place] : {std::pair{outer, at_outer}, {inner, at_inner}})
           at[o] = frame.advance(at[o], ref.loop_strides[loop], unit.loops[loop].step, place);
       }
@@ -64,7 +64,7 @@ void emit_loops(UnitFrame& frame, const Unit& unit, const Target& target, std::s
   auto step = [&](const Values& at) {
     Values next;
     for (std::size_t o = 0; o < at.size(); ++o) {
-      const UnitRef& ref = o == 0 ? unit.out : unit.in[o - 1];
+      const UnitRef& ref = unit.ref(o);
       next.push_back(frame.advance(at[o], ref.loop_strides[depth], loop.step));
     }
     return next;
@@ -80,7 +80,7 @@ void emit_loops(UnitFrame& frame, const Unit& unit, const Target& target, std::s
   std::vector<std::size_t> moving;
   Values carried;
   for (std::size_t o = 0; o < pointers.size(); ++o) {
-    const UnitRef& ref = o == 0 ? unit.out : unit.in[o - 1];
+    const UnitRef& ref = unit.ref(o);
     if (ref.loop_strides[depth].is(0)) continue;
     moving.push_back(o);
     carried.push_back(pointers[o]);

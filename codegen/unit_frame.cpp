@@ -41,9 +41,11 @@ UnitFrame::UnitFrame(llvm::Module& module, const Unit& unit, const std::string& 
   start_ = llvm::BasicBlock::Create(context, "start", function_);
   entry_builder_.SetInsertPoint(entry_);
   builder_.SetInsertPoint(start_);
-  for (std::size_t o = 0; o <= unit.in.size(); ++o) {
+  const std::size_t operands = unit.operand_count();
+  for (std::size_t o = 0; o < operands; ++o) {
     auto* at = entry_builder_.CreateConstInBoundsGEP1_64(pointer, function_->getArg(0), o);
-    pointers_.push_back(entry_builder_.CreateLoad(pointer, at, o ? "in" : "out"));
+    const char* name = o == 0 ? "out" : o <= unit.in.size() ? "in" : "carry";
+    pointers_.push_back(entry_builder_.CreateLoad(pointer, at, name));
   }
   if (unit.ahead.lines > 0 || unit.ahead.lines_slot >= 0) {
     auto argument = [&](std::size_t o, const char* name) {
@@ -55,8 +57,8 @@ UnitFrame::UnitFrame(llvm::Module& module, const Unit& unit, const std::string& 
       auto* at = entry_builder_.CreateGEP(pointer, function_->getArg(0), index);
       return entry_builder_.CreateLoad(pointer, at, name);
     };
-    ahead_at_ = argument(unit.in.size() + 1, "ahead");
-    ahead_base_ = argument(unit.in.size() + 2, "ahead.base");
+    ahead_at_ = argument(operands, "ahead");
+    ahead_base_ = argument(operands + 1, "ahead.base");
   }
 }
 
@@ -139,6 +141,22 @@ llvm::Value* UnitFrame::group_of_rows(llvm::Value* pointer, const Size& stride,
   llvm::Value* start = builder_.CreateGEP(builder_.getInt32Ty(), before, times(stride, bytes));
   groups_[{pointer, stride.slot, group}] = {start, builder_.GetInsertBlock()};
   return start;
+}
+
+int UnitFrame::lanes_of_line() const {
+  return static_cast<int>(8 * kLineBytes / element_->getPrimitiveSizeInBits());
+}
+
+llvm::Value* UnitFrame::numbers() {
+  if (numbers_) return numbers_;
+  const int count = 2 * lanes_of_line();
+  auto* number = builder_.getIntNTy(static_cast<unsigned>(element_->getPrimitiveSizeInBits()));
+  std::vector<llvm::Constant*> all;
+  for (int n = 0; n < count; ++n)
+    all.push_back(llvm::ConstantInt::get(number, static_cast<std::uint64_t>(n)));
+  auto* list = llvm::ConstantArray::get(llvm::ArrayType::get(number, all.size()), all);
+  return numbers_ = new llvm::GlobalVariable(*function_->getParent(), list->getType(), true,
+                                             llvm::GlobalValue::PrivateLinkage, list);
 }
 
 llvm::Value* UnitFrame::is_aligned() {

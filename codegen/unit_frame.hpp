@@ -29,6 +29,9 @@ class UnitFrame {
 
   llvm::IRBuilder<>& builder() { return builder_; }
   llvm::Type* element() const { return element_; }
+  int lanes_of_line() const;
+  // A list of the numbers from 0 on, of as many bits as an element: two lines of them.
+  llvm::Value* numbers();
 
   // The operands' base pointers, output first.
   const Values& pointers() const { return pointers_; }
@@ -98,6 +101,7 @@ class UnitFrame {
   llvm::IRBuilder<> entry_builder_;  // what is computed once
   llvm::IRBuilder<> builder_;
   llvm::Type* element_;
+  llvm::Value* numbers_ = nullptr;
   Values pointers_;
   llvm::Value *ahead_at_ = nullptr,
               *ahead_base_ = nullptr;  // of the list; every loop carries the first

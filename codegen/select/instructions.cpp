@@ -54,6 +54,7 @@ constexpr std::pair<Plain, const char*> kPlain[] = {
     {Plain::constant64_short, "MOV32ri64"},
     {Plain::constant64, "MOV64ri32"},
     {Plain::constant64_long, "MOV64ri"},
+    {Plain::add, "ADD64rr"},
     {Plain::multiply, "IMUL64rr"},
     {Plain::multiply_constant, "IMUL64rri32"},
     {Plain::subtract_constant, "SUB64ri32"},

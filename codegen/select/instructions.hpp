@@ -53,6 +53,7 @@ enum class Plain : std::uint8_t {
   constant64_short,  // 32 bits, not negative
   constant64,        // 32 bits with their sign
   constant64_long,
+  add,
   multiply,
   multiply_constant,
   subtract_constant,

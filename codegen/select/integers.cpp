@@ -129,6 +129,8 @@ void Selector::select_integer(const llvm::BinaryOperator& operation) {
   const bool is_short = fixed && fits_32(fixed->getSExtValue());
   const Register first = of(operation.getOperand(0));
   switch (operation.getOpcode()) {
+    case llvm::Instruction::Add:
+      return define(operation, emit(Plain::add, first, of(operation.getOperand(1))));
     case llvm::Instruction::Mul:
       if (is_short)
         return define(operation, emit(Plain::multiply_constant, first, fixed->getSExtValue()));
@@ -212,6 +214,8 @@ void Selector::select_cast(const llvm::CastInst& cast) {
   const llvm::Value* from = cast.getOperand(0);
   switch (cast.getOpcode()) {
     case llvm::Instruction::PtrToInt:
+    case llvm::Instruction::IntToPtr:
+    case llvm::Instruction::BitCast:
       return define(cast, of(from));
     case llvm::Instruction::Trunc: {
       const auto* type = class_of(names_.get(instructions_.find(Plain::load32)), 0);

@@ -9,8 +9,8 @@
 namespace einjit {
 namespace {
 
-constexpr std::int64_t kLess = 1;  // of an unsigned comparison of lanes
-constexpr int kLeastLanes = 4;     // of 32 bits in a register
+constexpr std::int64_t kLess = 1, kNotLess = 5;  // of an unsigned comparison of lanes
+constexpr int kLeastLanes = 4;                   // of 32 bits in a register
 
 int lanes_of(const llvm::Value* mask) {
   return static_cast<int>(llvm::cast<llvm::FixedVectorType>(mask->getType())->getNumElements());
@@ -45,12 +45,14 @@ const llvm::Constant* ones_where(const std::vector<bool>& bits, int lanes,
 
 }  // namespace
 
-// Lanes below a count: consecutive integers against a splat.
+// Lanes below a count, or, with AVX-512, not below: consecutive integers against a splat.
 void Selector::select_mask(const llvm::ICmpInst& compare) {
   const auto* lanes = llvm::dyn_cast<llvm::ConstantDataVector>(compare.getOperand(0));
   const llvm::Value* count = splat_of(compare.getOperand(1));
-  if (compare.getPredicate() != llvm::ICmpInst::ICMP_ULT || !lanes || !count ||
-      !lanes->getElementType()->isIntegerTy(32))
+  const bool is_less = compare.getPredicate() == llvm::ICmpInst::ICMP_ULT;
+  const bool is_known =
+      is_less || (compare.getPredicate() == llvm::ICmpInst::ICMP_UGE && instructions_.is_wide());
+  if (!is_known || !lanes || !count || !lanes->getElementType()->isIntegerTy(32))
     return void(unknown());
   // What a register has beyond the vector is never below.
   std::vector<std::uint32_t> numbers;
@@ -63,7 +65,8 @@ void Selector::select_mask(const llvm::ICmpInst& compare) {
   const Register numbered =
       emit(Op::load, Kind{false, static_cast<int>(numbers.size()), shape}, in_pool(all));
   if (instructions_.is_wide())
-    define(compare, emit(instructions_.compare_lanes(shape), numbered, every, kLess));
+    define(compare,
+           emit(instructions_.compare_lanes(shape), numbered, every, is_less ? kLess : kNotLess));
   else
     define(compare, emit(instructions_.compare_lanes(shape), every, numbered));
 }

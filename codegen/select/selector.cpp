@@ -97,6 +97,9 @@ void Selector::select_call(const llvm::CallInst& call) {
       return select_scatter(call);
     case llvm::Intrinsic::prefetch:
       return select_prefetch(call);
+    case llvm::Intrinsic::x86_avx512_vpermi2var_ps_512:
+    case llvm::Intrinsic::x86_avx512_vpermi2var_pd_512:
+      return select_permute(call);
     case llvm::Intrinsic::vector_reduce_fadd:
       return select_sum_of_lanes(call);
     default:
@@ -180,6 +183,8 @@ Selector::Register Selector::constant(const llvm::Constant* value) {
       integer && integer->getType()->isIntegerTy(64))
     return constant_integer(integer->getSExtValue());
   const llvm::Type* type = value->getType();
+  if (const auto* list = llvm::dyn_cast<llvm::GlobalVariable>(value))
+    return emit(Plain::address, in_pool(list->getInitializer()));
   if (!type->isFPOrFPVectorTy()) return unknown();
   const Kind kind = kind_of(type);
   if (llvm::isa<llvm::UndefValue>(value)) return undefined(class_of(type));

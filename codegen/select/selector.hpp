@@ -15,6 +15,7 @@
 #include <llvm/CodeGen/TargetInstrInfo.h>
 #include <llvm/IR/Instructions.h>
 #include <llvm/IR/IntrinsicInst.h>
+#include <llvm/IR/IntrinsicsX86.h>
 
 #include <optional>
 
@@ -169,6 +170,7 @@ class Selector {
   bool select_unpack(const llvm::ShuffleVectorInst& shuffle, const Kind& kind);
   bool select_lanes(const llvm::ShuffleVectorInst& shuffle, const Kind& kind);
   void select_permute(const llvm::ShuffleVectorInst& shuffle, const Kind& kind);
+  void select_permute(const llvm::CallInst& call);
 
   llvm::MachineFunction& function_;
   const llvm::TargetInstrInfo& names_;

@@ -212,4 +212,11 @@ void Selector::select_permute(const llvm::ShuffleVectorInst& shuffle, const Kind
   define(shuffle, emit(Op::permute, kind, a, index, b));
 }
 
+// The same by numbers that are known when the unit runs.
+void Selector::select_permute(const llvm::CallInst& call) {
+  const Register a = of(call.getArgOperand(0)), order = of(call.getArgOperand(1));
+  const Register b = of(call.getArgOperand(2));
+  define(call, emit(Op::permute, kind_of(call.getType()), a, order, b));
+}
+
 }  // namespace einjit

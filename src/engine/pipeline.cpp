@@ -54,18 +54,18 @@ bool has_short_sums(const Contraction& c) {
   return c.in.size() > 1 && steps > 1 && steps <= kShortSum;
 }
 
-bool has_aligned_loop(const Block& block) {
+// Whether where the output lies decides on how pieces are cut or stored.
+bool places_pieces(const Block& block) {
   return std::ranges::any_of(block, [](const Node& node) {
-    if (const auto* alloc = std::get_if<Alloc>(&node.value)) return has_aligned_loop(alloc->body);
-    if (const auto* ask = std::get_if<Ask>(&node.value)) return has_aligned_loop(ask->body);
+    if (const auto* alloc = std::get_if<Alloc>(&node.value)) return places_pieces(alloc->body);
+    if (const auto* ask = std::get_if<Ask>(&node.value)) return places_pieces(ask->body);
     const auto* loop = std::get_if<For>(&node.value);
-    return loop && (loop->is_aligned || has_aligned_loop(loop->body));
+    return loop && (loop->is_aligned || loop->is_carried || places_pieces(loop->body));
   });
 }
 
 UnitShape unit_shape(const LoopNest& nest, double seconds, Specialization specialization) {
-  // How long pieces are is known at run time only.
-  if (has_aligned_loop(nest.body)) return UnitShape::argument;
+  if (places_pieces(nest.body)) return UnitShape::argument;
   const bool has_dynamic =
       std::ranges::find(nest.contraction.dynamic, true) != nest.contraction.dynamic.end();
   const UnitShape special = has_dynamic ? UnitShape::dynamic : UnitShape::constant;

@@ -34,6 +34,7 @@ class Interpreter {
     if (piece == 0) piece = loop.step;
     for (std::int64_t p = 0; p < whole.len; p += piece, piece = loop.step) {
       ranges_[loop.label] = {whole.lo + p, std::min(piece, whole.len - p)};
+      if (loop.is_carried) carried_ = {loop.label, p == 0, p + piece >= whole.len};
       run(loop.body);
     }
     ranges_[loop.label] = whole;
@@ -71,16 +72,40 @@ class Interpreter {
     for (const TileVar& var : tile.vars)
       (is_summed(tile, var.label) ? summed : kept).push_back(var.label);
     std::vector<std::int64_t> at(ranges_.size(), 0);
+    if (tile.carry) return run_carried(tile, kept, summed, at);
+    for_each(kept, 0, at, [&] { store(tile, address(tile.out, at), sum_at(tile, summed, at)); });
+  }
+
+  T sum_at(const Tile& tile, const std::vector<Label>& summed, std::vector<std::int64_t>& at) {
+    T sum = 0;
+    bool first = true;
+    for_each(summed, 0, at, [&] {
+      T product = tile.in.empty() ? T(0) : *address(tile.in[0], at);
+      for (std::size_t k = 1; k < tile.in.size(); ++k) product *= *address(tile.in[k], at);
+      sum = first && summed.empty() ? product : sum + product;
+      first = false;
+    });
+    return sum;
+  }
+
+  // Row after row, what waits of its line and the new elements.
+  void run_carried(const Tile& tile, std::vector<Label> kept, const std::vector<Label>& summed,
+                   std::vector<std::int64_t>& at) {
+    const Label along = carried_.label;
+    constexpr auto kLine = static_cast<std::int64_t>(kLineBytes / sizeof(T));
+    std::erase(kept, along);
     for_each(kept, 0, at, [&] {
-      T sum = 0;
-      bool first = true;
-      for_each(summed, 0, at, [&] {
-        T product = tile.in.empty() ? T(0) : *address(tile.in[0], at);
-        for (std::size_t k = 1; k < tile.in.size(); ++k) product *= *address(tile.in[k], at);
-        sum = first && summed.empty() ? product : sum + product;
-        first = false;
-      });
-      store(tile, address(tile.out, at), sum);
+      T* const row = address(tile.out, at);
+      T* const waiting = address(*tile.carry, at);
+      const std::int64_t past = items_past_line(row, sizeof(T));
+      std::vector<T> line(waiting, waiting + (carried_.is_first ? 0 : past));
+      T* const begin = row - line.size();
+      for (at[along] = 0; at[along] < ranges_[along].len; ++at[along])
+        line.push_back(alpha_of(sum_at(tile, summed, at)));
+      at[along] = 0;
+      const std::int64_t left = carried_.is_last ? 0 : (past + ranges_[along].len) % kLine;
+      std::copy(line.begin(), line.end() - left, begin);
+      std::copy(line.end() - left, line.end(), waiting);
     });
   }
 
@@ -97,12 +122,14 @@ class Interpreter {
       *out = is_first ? sum : *out + sum;
       return;
     }
-    if (c.alpha == Alpha::runtime) sum *= alpha_;
+    sum = alpha_of(sum);
     if (!is_first)
       *out += sum;
     else
       *out = c.beta == Beta::zero || beta_ == 0 ? sum : sum + beta_ * *out;
   }
+
+  T alpha_of(T sum) const { return nest_.contraction.alpha == Alpha::runtime ? sum * alpha_ : sum; }
 
   template <class Body>
   void for_each(const std::vector<Label>& labels, std::size_t depth, std::vector<std::int64_t>& at,
@@ -118,6 +145,10 @@ class Interpreter {
   std::vector<Range> ranges_;
   std::vector<T*> base_;
   std::vector<std::vector<std::int64_t>> origin_;
+  struct {
+    Label label = -1;
+    bool is_first = false, is_last = false;  // the piece
+  } carried_;
 };
 
 }  // namespace

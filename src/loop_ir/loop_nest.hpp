@@ -2,8 +2,10 @@
 //
 // Semantics. Every label has a current range [lo, lo + len), at first [0, extent). `For` cuts the
 // range of its label into pieces of `step` (the last may be shorter) and runs its body for each. If
-// it is aligned, the first piece ends where the output's next cache line begins.
-// `Tile` works on the box of the current ranges of its variables:
+// it is aligned, the first piece ends where the output's next cache line begins. A tile with a
+// `carry` inside a carried loop writes of each row of its box, with what it finds in the row's
+// place of that buffer, all whole lines; the rest goes there, or, in the loop's last piece, to the
+// output. `Tile` works on the box of the current ranges of its variables:
 //
 //     out[x] = update(sum over the tile's reduced labels of in0[x] * in1[x] * ...)
 //
@@ -23,6 +25,7 @@
 //         ...
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -58,6 +61,7 @@ struct For {
   Block body;
   bool is_aligned = false;
   bool is_diagonal = false;  // with the loop right outside: an order only
+  bool is_carried = false;
   bool operator==(const For&) const = default;
 };
 
@@ -95,6 +99,7 @@ struct Tile {
   Pace pace = {};
   std::vector<std::int64_t> ahead = {};  // per input: elements further on to ask for, 0 none
   std::uint32_t factored_out = 0;        // bit k: in[k] multiplies sums, not their terms
+  std::optional<Ref> carry = {};         // a line for each row of the output
   bool operator==(const Tile&) const = default;
 };
 
@@ -126,6 +131,12 @@ struct LoopNest {
   int first_scratch() const { return 1 + static_cast<int>(contraction.in.size()); }
   std::string to_string() const;
 };
+
+// Elements of an output's row that lie before an address on its cache line.
+inline std::int64_t items_past_line(const void* address, std::int64_t item_bytes) {
+  const auto past = reinterpret_cast<std::uintptr_t>(address) & (kLineBytes - 1);
+  return static_cast<std::int64_t>(past) / item_bytes;
+}
 
 // True if the tile sums over the label.
 bool is_summed(const Tile& tile, Label label);

@@ -45,10 +45,10 @@ class Printer {
   }
 
   void print(const For& loop, const std::string& indent, int depth) {
-    text_ += fmt::format("{}{} {} step {}{}{}\n", indent,
+    text_ += fmt::format("{}{} {} step {}{}{}{}\n", indent,
                          loop.order == Order::parallel ? "parallel for" : "for", name(loop.label),
                          loop.step, loop.is_aligned ? " aligned" : "",
-                         loop.is_diagonal ? " diagonal" : "");
+                         loop.is_carried ? " carried" : "", loop.is_diagonal ? " diagonal" : "");
     print(loop.body, depth + 1);
   }
 
@@ -74,6 +74,7 @@ class Printer {
     const Schedule only_tile{{}, tile.vars};
     std::string vars = einjit::to_string(only_tile, nest_.contraction).substr(5);
     if (tile.store == Store::streaming) vars.insert(vars.size() - 1, ", streamed");
+    if (tile.carry) vars.insert(vars.size() - 1, ", carried in " + ref_text(*tile.carry));
     if (tile.prefetch == Prefetch::output) vars.insert(vars.size() - 1, ", prefetched");
     if (tile.pace.lines > 0)
       vars.insert(vars.size() - 1, fmt::format(", {} lines ahead a {}", tile.pace.lines,

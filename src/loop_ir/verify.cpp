@@ -52,9 +52,12 @@ class Verifier {
     length_[loop.label] = std::min(length, loop.step);
     steps_[loop.label].push_back(loop.step);
     if (loop.order == Order::parallel) parallel_.push_back(loop.label);
+    const For* const carried = carried_;
+    if (loop.is_carried) carried_ = &loop;
     only_child_ = loop.body.size() == 1 ? &loop.body.front() : nullptr;
     auto done = visit(loop.body);
     if (loop.order == Order::parallel) parallel_.pop_back();
+    carried_ = carried;
     length_[loop.label] = length;
     steps_[loop.label].pop_back();
     return done;
@@ -109,6 +112,7 @@ class Verifier {
         return fail(
             fmt::format("'{}' is reduced but stands in the tile's output", name(var.label)));
     }
+    if (auto done = check_carry(tile); !done) return done;
     if (auto done = check_parallel(tile); !done) return done;
     if (auto done = check_ref(tile, tile.out); !done) return done;
     for (const Ref& in : tile.in) {
@@ -116,6 +120,37 @@ class Verifier {
       if (auto done = check_sums(in); !done) return done;
     }
     return {};
+  }
+
+  // Rows have a place each, from the carried loop's first piece to its last.
+  Result<void> check_carry(const Tile& tile) const {
+    if (!tile.carry) return {};
+    const Ref& carry = *tile.carry;
+    if (!carried_ || tile.update != Update::output || carry.buffer < nest_.first_scratch())
+      return fail("a tile carries lines where no loop does");
+    const Label along = carried_->label;
+    const int s = carry.buffer - nest_.first_scratch();
+    if (c_.out.strides[along] != 1 || steps_[along].back() != carried_->step ||
+        std::ranges::none_of(tile.vars, [&](const TileVar& var) {
+          return var.label == along && var.role == Role::vec;
+        }))
+      return fail(
+          fmt::format("lines are carried along '{}', which tiles do not go along", name(along)));
+    if (at_alloc_[s].empty() || steps_at_alloc_[s][along] + 1 != steps_[along].size() ||
+        parallel_at_alloc_[s] != parallel_.size())
+      return fail("carried lines are not of their loop");
+    std::vector<std::pair<std::int64_t, std::int64_t>> places;  // stride, length
+    for (Label l = 0; l < c_.label_count(); ++l)
+      if (!c_.is_reduced(l) && l != along && at_alloc_[s][l] > 1)
+        places.emplace_back(carry.strides[l].outer, at_alloc_[s][l]);
+    std::ranges::sort(places);
+    std::int64_t room = kLineBytes / size_of(c_.dtype);
+    for (auto [stride, length] : places) {
+      if (stride < room) return fail("rows share a place of carried lines");
+      room = stride * length;
+    }
+    if (room > nest_.scratch[s].elements) return fail("carried lines leave their buffer");
+    return check_ref(tile, carry);
   }
 
   // Partial sums are read when they are complete, and once.
@@ -198,6 +233,7 @@ class Verifier {
   std::vector<std::vector<std::size_t>> steps_at_alloc_;
   std::vector<std::size_t> parallel_at_alloc_;
   const Node* only_child_ = nullptr;           // of the loop around
+  const For* carried_ = nullptr;               // the carried loop around
   bool asks_ = false;                          // inside an Ask
   std::vector<bool> is_only_child_;            // per scratch buffer: its Alloc is
   std::vector<int> sums_written_, sums_read_;  // per scratch buffer: by tiles

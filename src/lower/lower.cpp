@@ -51,16 +51,35 @@ class Lowering {
       return lower_asking(next->operand, position);
     const LoopSpec& loop = std::get<LoopSpec>(item);
     const std::int64_t before = length_[loop.label];
+    const int carry = loop.is_carried ? add_carry(loop.label) : 0;
     length_[loop.label] = std::min(before, loop.step);
     Block body = lower_from(position + 1);
     length_[loop.label] = before;
     // A loop of one piece is none, unless it marks parallel work, looks for a line or other extents
     // have more.
     if (loop.step >= before && loop.order == Order::serial && !loop.is_aligned &&
-        !nest_.contraction.is_dynamic(loop.label))
+        !loop.is_carried && !nest_.contraction.is_dynamic(loop.label))
       return body;
-    return block_of(Node{For{loop.label, loop.step, loop.order, std::move(body), loop.is_aligned,
-                             loop.is_diagonal}});
+    Block made = block_of(Node{For{loop.label, loop.step, loop.order, std::move(body),
+                                   loop.is_aligned, loop.is_diagonal, loop.is_carried}});
+    if (!loop.is_carried) return made;
+    carry_.reset();
+    return block_of(Node{Alloc{carry, std::move(made)}});
+  }
+
+  // A buffer of a line for each row of the output that pieces along the label go through.
+  int add_carry(Label along) {
+    const Contraction& c = nest_.contraction;
+    const int buffer = next_buffer();
+    std::int64_t stride = kLineBytes / size_of(c.dtype);
+    carry_ = Ref{buffer, std::vector<Stride>(length_.size())};
+    for (Label l : labels_outermost_first(c) | std::views::reverse) {
+      if (l == along) continue;
+      carry_->strides[l] = {stride, stride};
+      stride *= length_[l];
+    }
+    nest_.scratch.push_back({stride, Scope::worker});
+    return buffer;
   }
 
   // Workers share a buffer that is made outside their loop.
@@ -163,6 +182,7 @@ class Lowering {
         if (a.operand == static_cast<int>(k))
           tile.ahead.back() = a.distance * nest_.contraction.in[k].strides[a.label];
     }
+    tile.carry = carry_;
     return Node{std::move(tile)};
   }
 
@@ -174,6 +194,7 @@ class Lowering {
   Ref out_;                           // what it writes, and how
   Update update_ = Update::output;
   Pace pace_;
+  std::optional<Ref> carry_;  // inside a carried loop
 };
 
 }  // namespace

@@ -12,12 +12,8 @@ namespace {
 constexpr std::int64_t kVectors = 4;  // added in one tile
 
 // The output's labels as they lie in it, but the tile's vec label contiguous.
-std::vector<Label> labels_outermost_first(const Contraction& c, const std::vector<TileVar>& tile) {
-  std::vector<Label> labels;
-  for (Label l = 0; l < c.label_count(); ++l)
-    if (!c.is_reduced(l)) labels.push_back(l);
-  std::ranges::stable_sort(labels, std::greater{},
-                           [&](Label l) { return std::abs(c.out.strides[l]); });
+std::vector<Label> vec_innermost(const Contraction& c, const std::vector<TileVar>& tile) {
+  std::vector<Label> labels = labels_outermost_first(c);
   const auto vec = std::ranges::find(tile, Role::vec, &TileVar::role);
   if (vec == tile.end()) return labels;
   if (const auto at = std::ranges::find(labels, vec->label); at != labels.end())
@@ -48,10 +44,19 @@ Block addition(const Contraction& c, const std::vector<Label>& labels, const Ref
 
 }  // namespace
 
+std::vector<Label> labels_outermost_first(const Contraction& c) {
+  std::vector<Label> labels;
+  for (Label l = 0; l < c.label_count(); ++l)
+    if (!c.is_reduced(l)) labels.push_back(l);
+  std::ranges::stable_sort(labels, std::greater{},
+                           [&](Label l) { return std::abs(c.out.strides[l]); });
+  return labels;
+}
+
 SumBuffer make_sum_buffer(const Contraction& c, const std::vector<TileVar>& tile,
                           const std::vector<std::int64_t>& length, const Ref& out, Update update,
                           int buffer, const Target& target) {
-  const std::vector<Label> labels = labels_outermost_first(c, tile);
+  const std::vector<Label> labels = vec_innermost(c, tile);
   SumBuffer made{{buffer, std::vector<Stride>(length.size())}, 0, {}};
   std::int64_t stride = 1;
   for (Label l : labels | std::views::reverse) {

@@ -12,6 +12,9 @@ struct SumBuffer {
   Block addition;         // to `out`
 };
 
+// The labels of the output as they lie in it.
+std::vector<Label> labels_outermost_first(const Contraction& contraction);
+
 // `length` is the most of each label's range where the buffer is allocated; `out` and `update`,
 // what the sums are added to there.
 SumBuffer make_sum_buffer(const Contraction& contraction, const std::vector<TileVar>& tile,

@@ -19,7 +19,8 @@ std::optional<TileChain> absorb(const Node& node, std::int64_t item_bytes, UnitS
   std::vector<Label> labels;
   const Node* at = &node;
   while (const auto* loop = std::get_if<For>(&at->value)) {
-    if (loop->order == Order::parallel || loop->body.size() != 1) return std::nullopt;
+    if (loop->order == Order::parallel || loop->is_carried || loop->body.size() != 1)
+      return std::nullopt;
     if (std::ranges::find(labels, loop->label) != labels.end()) return std::nullopt;
     labels.push_back(loop->label);
     chain.loops.push_back(loop);
@@ -114,6 +115,7 @@ class Planner {
     node.label = loop.label;
     node.step = loop.step;
     node.fills_buffers = is_parallel && is_sum;
+    node.is_carried = loop.is_carried;
     take_bits(node, loop);
     cut_.push_back(loop.label);
     add_node(node, [&] { add(loop.body); });
@@ -246,11 +248,10 @@ class Planner {
     };
     add_operand(chain.tile->out);
     for (std::size_t k : input_order(*chain.tile, shape_)) add_operand(chain.tile->in[k]);
-    if (chain.tile->out.buffer >= nest_.first_scratch()) {
-      auto& moves = plan_.scratch_moves[chain.tile->out.buffer - nest_.first_scratch()];
-      moves.clear();
-      for (const Stride& stride : chain.tile->out.strides)
-        moves.push_back(stride.outer * item_bytes());
+    set_scratch_moves(chain.tile->out);
+    if (carries(*chain.tile, shape_)) {
+      add_operand(*chain.tile->carry);
+      set_scratch_moves(*chain.tile->carry);
     }
     call.asks = chain.tile->pace.lines > 0;
     std::size_t from = 0;
@@ -266,6 +267,13 @@ class Planner {
     plan_.calls.push_back(std::move(call));
     chains_.push_back(chain);
     add_node(node, [] {});
+  }
+
+  void set_scratch_moves(const Ref& ref) {
+    if (ref.buffer < nest_.first_scratch()) return;
+    auto& moves = plan_.scratch_moves[ref.buffer - nest_.first_scratch()];
+    moves.clear();
+    for (const Stride& stride : ref.strides) moves.push_back(stride.outer * item_bytes());
   }
 
   // Runs through the plan with the distinct pieces of each loop: whole or shorter, first or later.
@@ -354,6 +362,10 @@ class Planner {
                               made.lines_ahead};
     if (!plan_.out_moves.empty() && call.operands.front().buffer == 0)
       measure(variant, made.aligned_trips_slot);
+    if (variant.unit.carry) {
+      variant.edge_slot = variant.unit.mode_slot;
+      plan_.measured_slots = std::max(plan_.measured_slots, variant.slots.size());
+    }
     call.variants.push_back(std::move(variant));
   }
 

@@ -37,6 +37,7 @@ struct PlanNode {
   // The first piece ends where a cache line of the output begins. What is not a whole piece comes
   // in pieces of at most a vector.
   bool is_aligned = false;
+  bool is_carried = false;  // tiles inside are told of its first and last piece
   // Nothing cuts the label further before a tile holds it in registers, as vectors or otherwise.
   bool is_innermost = false, is_masked = false;
   bool stores_first = false;  // split of a sum: the first piece stores, later ones add
@@ -89,6 +90,8 @@ struct PlanCall {
     Label aligned = -1;
     std::int64_t step = 1;
     int trips_slot = -1, active_slot = -1;
+    int edge_slot = -1;  // for what a carried loop's piece begins and ends
+    bool is_measured() const { return aligned >= 0 || edge_slot >= 0; }
     // The unit, and the one for beta = 0: the old output is not read.
     std::shared_ptr<const CompiledUnit> code[2];
   };
@@ -116,7 +119,7 @@ struct Plan {
   std::vector<std::int64_t> out_moves;  // of the output: bytes per label's lo
   std::int64_t item_bytes = 0;
   std::int64_t lanes = 1;          // of a vector
-  std::size_t measured_slots = 0;  // the most slots of a variant with an aligned label
+  std::size_t measured_slots = 0;  // the most slots of a variant that is measured
   int operand_count = 0;           // output and inputs
   bool is_direct = false;
   bool has_sums = false;     // in some scratch buffer

@@ -48,6 +48,7 @@ struct State {
   std::int64_t* begins;          // per scratch buffer of sums and label: lo where it was made
   const Frame* loops = nullptr;  // innermost first
   std::uint64_t mask = 0;
+  std::int64_t edges = 0;  // of the carried loop's piece
   bool in_parallel = false;
   Arena* arena = nullptr;  // for this worker's scratch
 };
@@ -86,10 +87,12 @@ std::int64_t* begins_of(const Plan& plan, int scratch, const State& state) {
                      : state.begins + static_cast<std::size_t>(scratch) * plan.extents.size();
 }
 
-// The variant's slots, with those that depend on the length of an aligned label's piece.
+// The variant's slots, with those that depend on an aligned or carried loop's piece.
 const std::int64_t* measured_slots(const Plan& plan, const PlanCall::Variant& variant,
                                    State& state) {
   std::ranges::copy(variant.slots, state.slots);
+  if (variant.edge_slot >= 0) state.slots[variant.edge_slot] |= state.edges;
+  if (variant.aligned < 0) return state.slots;
   const std::int64_t length = state.ranges[variant.aligned].len;
   if (variant.trips_slot >= 0) state.slots[variant.trips_slot] = length / variant.step;
   if (variant.active_slot >= 0)
@@ -118,7 +121,7 @@ void call(const Run& run, const PlanCall& call, State& state) {
     state.ahead.at = at + variant->lines_ahead;
   }
   const std::int64_t* slots =
-      variant->aligned < 0 ? variant->slots.data() : measured_slots(run.plan, *variant, state);
+      variant->is_measured() ? measured_slots(run.plan, *variant, state) : variant->slots.data();
   variant->code[run.without_old]->run(pointers, slots, run.scale);
 }
 
@@ -172,8 +175,14 @@ void walk_loop(Run& run, int at, State& state) {
   state.loops = &frame;
   const std::int64_t first = first_piece(run, node, state);
   if (first > 0) walk_piece(run, at, state, {whole.lo, first, whole.shift});
-  for (std::int64_t p = first; p < whole.len; p += node.step)
+  for (std::int64_t p = first; p < whole.len; p += node.step) {
+    if (node.is_carried) {
+      state.edges = 0;
+      if (p == 0) state.edges |= kBeginsRows;
+      if (p + node.step >= whole.len) state.edges |= kEndsRows;
+    }
     walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p), whole.shift});
+  }
   state.loops = frame.outside;
   state.ranges[node.label] = whole;
 }

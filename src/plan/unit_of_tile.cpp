@@ -56,6 +56,7 @@ class Builder {
         unit.in.push_back(std::move(made));
       }
     }
+    if (carries(*chain_.tile, shape_)) unit.carry = unit_ref(*chain_.tile->carry);
     made_.lines_ahead = lines_ahead();
     unit.slot_count = static_cast<int>(made_.slots.size());
     return std::move(made_);
@@ -73,15 +74,22 @@ class Builder {
     else if (piece != SumPiece::whole || (has_run_time_sizes && nest_.contraction.has_sum()))
       unit.old = Old::add_if_told;
     if (!has_run_time_sizes && unit.old != Old::add_if_told) {
-      unit.store = tile.store;
+      unit.store = tile.carry ? Store::cached : tile.store;
       unit.prefetch = tile.prefetch;
       return;
     }
     std::int64_t mode = 0;
     if (piece == SumPiece::later) mode |= kAddsOld;
-    if (tile.store == Store::streaming) mode |= kStreams;
+    if (tile.store == Store::streaming && (!tile.carry || has_whole_lines())) mode |= kStreams;
     if (tile.prefetch == Prefetch::output) mode |= kPrefetchesOutput;
     unit.mode_slot = argument(mode).slot;
+  }
+
+  // Whether all rows of the output begin at lines if its first one does.
+  bool has_whole_lines() const {
+    return std::ranges::all_of(nest_.contraction.out.strides, [&](std::int64_t stride) {
+      return stride == 1 || stride * size_of(nest_.contraction.dtype) % kLineBytes == 0;
+    });
   }
 
   // Tiles that read panels may be told to ask for lines; others ask or are units without.
@@ -138,7 +146,10 @@ class Builder {
       std::int64_t length = ranges_[var.label].len;
       const For* loop = loop_over(var.label);
       if (loop) length = std::min(length, loop->step);
-      if (length == 1 && !loop && !is_dynamic(var.label)) continue;
+      // Carried rows want vectors, be it for one element.
+      const bool stays =
+          loop || is_dynamic(var.label) || (chain_.tile->carry && var.role == Role::vec);
+      if (length == 1 && !stays) continue;
       variables_.push_back({var, is_reduced, length, is_dynamic(var.label)});
     }
   }
@@ -174,7 +185,8 @@ class Builder {
     const auto vec = std::ranges::find(variables_, Role::vec, [](const Variable& variable) {
       return variable.is_reduced ? Role::reduce : variable.var.role;
     });
-    if (vec == variables_.end() || refs_[0]->buffer != 0 || vec->length % nest_.lanes == 0)
+    if (vec == variables_.end() || refs_[0]->buffer != 0 || chain_.tile->carry ||
+        vec->length % nest_.lanes == 0)
       return false;
     const Contraction& c = nest_.contraction;
     return other.var.role == Role::unroll && vec->length == c.extents[vec->var.label] &&

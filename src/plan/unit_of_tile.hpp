@@ -27,6 +27,12 @@ struct TileChain {
 // that moves along the vec label comes first: units are of fewer kinds.
 std::vector<std::size_t> input_order(const Tile& tile, UnitShape shape);
 
+// Whether the tile's unit carries parts of lines: only sizes given at the call can say where rows
+// begin and end.
+inline bool carries(const Tile& tile, UnitShape shape) {
+  return tile.carry && shape == UnitShape::argument;
+}
+
 struct UnitOfTile {
   Unit unit;
   std::vector<std::int64_t> slots;  // the arguments for these ranges

@@ -9,16 +9,22 @@ namespace {
 constexpr double kTorn = 4;  // of an unaligned part that comes in two pieces, long after each other
 
 template <class AnySchedule>
-auto* find_aligned(AnySchedule& schedule) {
+auto* find_loop(AnySchedule& schedule, bool LoopSpec::*kind) {
   using Loop = std::conditional_t<std::is_const_v<AnySchedule>, const LoopSpec, LoopSpec>;
   for (auto& item : schedule.outer)
-    if (auto* loop = std::get_if<LoopSpec>(&item); loop && loop->is_aligned) return loop;
+    if (auto* loop = std::get_if<LoopSpec>(&item); loop && loop->*kind) return loop;
   return static_cast<Loop*>(nullptr);
 }
 
 }  // namespace
 
-const LoopSpec* aligned_loop(const Schedule& schedule) { return find_aligned(schedule); }
+const LoopSpec* aligned_loop(const Schedule& schedule) {
+  return find_loop(schedule, &LoopSpec::is_aligned);
+}
+
+const LoopSpec* carried_loop(const Schedule& schedule) {
+  return find_loop(schedule, &LoopSpec::is_carried);
+}
 
 void align(Schedule& schedule, const Contraction& c) {
   if (c.has_sum()) return;  // short ones want code for their extents
@@ -35,7 +41,8 @@ void align(Schedule& schedule, const Contraction& c) {
 }
 
 void unalign(Schedule& schedule) {
-  if (LoopSpec* loop = find_aligned(schedule)) loop->is_aligned = false;
+  if (LoopSpec* loop = find_loop(schedule, &LoopSpec::is_aligned)) loop->is_aligned = false;
+  if (LoopSpec* loop = find_loop(schedule, &LoopSpec::is_carried)) loop->is_carried = false;
 }
 
 Schedule without_alignment(Schedule schedule, const Contraction& contraction) {

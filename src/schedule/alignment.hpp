@@ -9,6 +9,9 @@ namespace einjit {
 // The loop whose pieces begin at lines, or null.
 const LoopSpec* aligned_loop(const Schedule& schedule);
 
+// The loop whose pieces leave parts of lines to the next, or null.
+const LoopSpec* carried_loop(const Schedule& schedule);
+
 // Makes the innermost loop along the output's contiguous label one, if it can be.
 void align(Schedule& schedule, const Contraction& contraction);
 

@@ -29,6 +29,7 @@ class Checker {
     if (auto done = check_buffers(); !done) return done;
     if (auto done = check_diagonal(); !done) return done;
     if (auto done = check_covered(); !done) return done;
+    if (auto done = check_carried(); !done) return done;
     if (auto done = check_factored_out(); !done) return done;
     if (auto done = check_ahead(); !done) return done;
     return check_stream();
@@ -149,6 +150,33 @@ class Checker {
       if (c_.is_reduced(loop->label) || c_.is_reduced(outside->label))
         return fail(fmt::format("'{}' is diagonal, but a label is summed", name(loop->label)));
     }
+    return {};
+  }
+
+  // What waits for a row's next piece is the end of the one before.
+  Result<void> check_carried() const {
+    const LoopSpec* carried = nullptr;
+    for (const auto& item : schedule_.outer) {
+      const auto* loop = std::get_if<LoopSpec>(&item);
+      if (carried && loop && loop->order == Order::parallel)
+        return fail(
+            fmt::format("'{}' is carried, with a parallel loop inside", name(carried->label)));
+      if (carried && loop && (loop->is_carried || loop->label == carried->label))
+        return fail(fmt::format("a loop cuts the carried pieces of '{}'", name(carried->label)));
+      if (loop && loop->is_carried) carried = loop;
+    }
+    if (!carried) return {};
+    const TileVar* var = tile_var(carried->label);
+    if (c_.out.strides[carried->label] != 1 || !var || var->role != Role::vec ||
+        c_.is_reduced(carried->label))
+      return fail(
+          fmt::format("'{}' is carried: it must be 'vec', and the output contiguous along it",
+                      name(carried->label)));
+    if (carried->order == Order::parallel || aligned_)
+      return fail(fmt::format("'{}' is carried: it cannot be {}", name(carried->label),
+                              aligned_ ? "with an aligned loop" : "parallel"));
+    if (schedule_.store != Store::streaming)
+      return fail(fmt::format("'{}' is carried, which is for 'stream out'", name(carried->label)));
     return {};
   }
 
@@ -289,6 +317,10 @@ class StreamCheck {
     for (Label l = 0; l < c_.label_count(); ++l)
       if (c_.is_reduced(l) && length_[l] < c_.extents[l]) return StreamFault{Kind::sum_is_cut, l};
     if (const LoopSpec* aligned = aligned_loop(schedule_)) return aligned_fault(*aligned);
+    if (const LoopSpec* carried = carried_loop(schedule_)) {
+      if (carried->step * size_of(c_.dtype) % kLineBytes == 0) return std::nullopt;
+      return StreamFault{Kind::step, carried->label};
+    }
     // Every vector stored must lie as the output does: whole lines between positions.
     for (Label l = 0; l < c_.label_count(); ++l)
       if (c_.out.strides[l] != 1 && c_.out.strides[l] * size_of(c_.dtype) % kLineBytes != 0 &&

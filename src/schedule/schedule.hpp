@@ -43,6 +43,12 @@
 // lines wherever a row lies in memory, which is known at run time only. The first is shorter by
 // what that takes, and what is not a whole piece is stored in the ordinary way.
 //
+// `loop i 32 carried`, along the output's contiguous label, by whole lines and around tiles that
+// hold a whole piece of it: rows may begin anywhere on a line, each on its own place. What a piece
+// leaves of a row's last line waits in a buffer for the row's next piece, so that `stream out`
+// writes whole lines but for the row's first and last. Where all rows turn out to begin at lines,
+// nothing waits.
+//
 // `loop j 16; loop i 16 diagonal`: neither a row nor a column of tiles is gone along, whose lines
 // share sets of the caches and mislead prefetchers. Where both loops have eight pieces, those of i
 // come in the order of the Gray code, and with number g of them number a ^ g of the j's in trip a;
@@ -79,6 +85,7 @@ struct LoopSpec {
   Order order = Order::serial;
   bool is_aligned = false;   // pieces begin at cache lines of the output
   bool is_diagonal = false;  // pieces of this and the loop outside go by diagonals
+  bool is_carried = false;   // what a piece leaves of the output's lines waits for the next
   bool operator==(const LoopSpec&) const = default;
 };
 

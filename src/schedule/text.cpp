@@ -128,6 +128,9 @@ class ScheduleParser {
     } else if (next_is("aligned")) {
       take();
       loop.is_aligned = true;
+    } else if (next_is("carried")) {
+      take();
+      loop.is_carried = true;
     }
     if (next_is("diagonal")) {
       take();
@@ -257,9 +260,10 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
   std::string text;
   for (const auto& item : schedule.outer) {
     if (const auto* loop = std::get_if<LoopSpec>(&item)) {
-      text += fmt::format("loop {} {}{}{}{}\n", c.names[loop->label], loop->step,
+      text += fmt::format("loop {} {}{}{}{}{}\n", c.names[loop->label], loop->step,
                           loop->order == Order::parallel ? " parallel" : "",
-                          loop->is_aligned ? " aligned" : "", loop->is_diagonal ? " diagonal" : "");
+                          loop->is_aligned ? " aligned" : "", loop->is_carried ? " carried" : "",
+                          loop->is_diagonal ? " diagonal" : "");
     } else if (const auto* pack = std::get_if<PackSpec>(&item)) {
       const std::string factor = pack->factor < 0 ? "" : fmt::format("*in{}", pack->factor);
       text += fmt::format("pack in{}{}{}\n", pack->operand, factor, pack->is_ahead ? " ahead" : "");

@@ -81,6 +81,10 @@ std::string Unit::key() const {
     text.add(" in");
     add(text, ref);
   }
+  if (carry) {
+    text.add(" carry");
+    add(text, *carry);
+  }
   return text.take();
 }
 

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -81,11 +82,19 @@ enum class Old : std::uint8_t { ignore, add_if_told, scale_by_beta };
 
 // What a unit is told of storing, if that is an argument; any of these bits. Only a unit that
 // `add_if_told` can add. Streaming takes place only where lines are aligned.
-enum StoreMode : std::int64_t { kAddsOld = 1, kStreams = 2, kPrefetchesOutput = 4 };
+// Of a unit that carries, rows that begin or end in its box need parts of lines; it carries nothing
+// where it may stream.
+enum StoreMode : std::int64_t {
+  kAddsOld = 1,
+  kStreams = 2,
+  kPrefetchesOutput = 4,
+  kBeginsRows = 8,
+  kEndsRows = 16
+};
 
-// Lines asked for from a list: pointers[operands] is the next entry of an array of 32-bit offsets,
-// pointers[operands + 1] what they are relative to. With `lines_slot` their number, once a tile, is
-// an argument; for 0 there need be no such pointers.
+// Lines asked for from a list: the pointer behind all others is the next entry of an array of
+// 32-bit offsets, the one behind it what they are relative to. With `lines_slot` their number, once
+// a tile, is an argument; for 0 there need be no such pointers.
 struct UnitAhead {
   int lines = 0;  // 0: none, and no such pointers
   bool per_step = false;
@@ -106,10 +115,17 @@ struct Unit {
   std::vector<UnitVar> vars;
   UnitRef out;
   std::vector<UnitRef> in;
+  // Of what waits of each row's last line, for the next piece of the row; by pointers[operands].
+  std::optional<UnitRef> carry;
   int slot_count = 0;
 
   // A readable text, equal exactly for equal units.
   std::string key() const;
+  // How operand number o is addressed: the output, inputs, what waits.
+  const UnitRef& ref(std::size_t o) const {
+    return o == 0 ? out : o <= in.size() ? in[o - 1] : *carry;
+  }
+  std::size_t operand_count() const { return 1 + in.size() + carry.has_value(); }
   bool operator==(const Unit&) const = default;
 };
 
