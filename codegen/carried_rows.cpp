@@ -57,7 +57,7 @@ void CarriedRows::store_whole(const Row& row) {
       frame_.builder().CreateMaskedStore(row.values[p], where, box_.alignment(),
                                          box_.mask_of(last_));
     else
-      stream(row.values[p], where);
+      frame_.stream(row.values[p], where);
   }
 }
 
@@ -85,7 +85,7 @@ void CarriedRows::store(const Row& row, Edges edges) {
     if (llvm::Value* some = mask(k, lines, edges, past))
       builder.CreateMaskedStore(made, where, box_.alignment(), some);
     else
-      stream(made, where);
+      frame_.stream(made, where);
     before = values;
   }
   if (!edges.ends) builder.CreateAlignedStore(row.values.back(), waiting, box_.alignment());
@@ -135,14 +135,6 @@ llvm::Value* CarriedRows::moved_up(llvm::Value* before, llvm::Value* order, llvm
                            ? llvm::Intrinsic::x86_avx512_vpermi2var_pd_512
                            : llvm::Intrinsic::x86_avx512_vpermi2var_ps_512;
   return frame_.builder().CreateIntrinsic(permute, {}, {before, order, values});
-}
-
-void CarriedRows::stream(llvm::Value* vector, llvm::Value* where) {
-  auto& builder = frame_.builder();
-  auto* store = builder.CreateAlignedStore(vector, where, llvm::Align(kLineBytes));
-  auto* one = llvm::ConstantAsMetadata::get(builder.getInt32(1));
-  store->setMetadata(llvm::LLVMContext::MD_nontemporal,
-                     llvm::MDNode::get(builder.getContext(), one));
 }
 
 }  // namespace einjit

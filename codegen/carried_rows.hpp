@@ -36,7 +36,6 @@ class CarriedRows {
   llvm::Value* mask(std::size_t line, std::size_t lines, Edges edges, llvm::Value* past);
   llvm::Value* order(llvm::Value* past_bytes);
   llvm::Value* moved_up(llvm::Value* before, llvm::Value* order, llvm::Value* values);
-  void stream(llvm::Value* vector, llvm::Value* where);
 
   UnitFrame& frame_;
   const Unit& unit_;

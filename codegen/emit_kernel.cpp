@@ -113,6 +113,8 @@ class DriverEmitter {
           look_ahead(plan_->ahead[static_cast<std::size_t>(node.index)]);
           emit_nodes(at + 1, node.end);
           break;
+        case PlanNode::Kind::drain:
+          throw std::logic_error("object files drain no buffers");
         case PlanNode::Kind::split:
           emit_split(node, at);
           break;

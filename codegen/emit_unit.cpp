@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include "emit_run.hpp"
 #include "emit_tile.hpp"
 
 namespace einjit {
@@ -107,7 +108,10 @@ std::unique_ptr<llvm::Module> emit_unit(llvm::LLVMContext& context, const Unit& 
   UnitFrame frame(*module, unit, symbol);
   std::vector<std::int64_t> lengths;
   for (const UnitVar& var : unit.vars) lengths.push_back(var.length);
-  emit_loops(frame, unit, target, 0, frame.pointers(), std::move(lengths));
+  if (unit.run_slot >= 0)
+    emit_run(frame, unit, target);
+  else
+    emit_loops(frame, unit, target, 0, frame.pointers(), std::move(lengths));
   frame.finish();
   return module;
 }

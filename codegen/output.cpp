@@ -125,11 +125,7 @@ void Output::store(const Result& result, Way way) {
   if (result.is_scattered) {
     builder.CreateMaskedScatter(value, where, box_.alignment(), result.mask);
   } else if (way == Way::streamed && !result.mask && piece.width == lanes_) {
-    const auto bytes = box_.alignment().value() * static_cast<std::uint64_t>(lanes_);
-    auto* store = builder.CreateAlignedStore(value, where, llvm::Align(bytes));
-    auto* one = llvm::ConstantAsMetadata::get(builder.getInt32(1));
-    store->setMetadata(llvm::LLVMContext::MD_nontemporal,
-                       llvm::MDNode::get(builder.getContext(), one));
+    frame_.stream(value, where);
   } else if (!result.mask) {
     builder.CreateAlignedStore(value, where, box_.alignment());
   } else {

@@ -268,11 +268,24 @@ Values UnitFrame::emit_loop(const Size& trips, Values carried, const LoopBody& b
   return emit_unless_zero(trips.slot, std::move(carried), make);
 }
 
-Values UnitFrame::emit_unless_zero(int index, Values carried, const LoopBody& body) {
+Values UnitFrame::emit_trips(llvm::Value* trips, Values carried, const LoopBody& body) {
+  return emit_unless_zero(trips, std::move(carried),
+                          [&](const Values& in) { return loop(trips, in, body); });
+}
+
+void UnitFrame::stream(llvm::Value* vector, llvm::Value* where) {
+  const llvm::Align align(vector->getType()->getPrimitiveSizeInBits() / 8);
+  auto* store = builder_.CreateAlignedStore(vector, where, align);
+  auto* one = llvm::ConstantAsMetadata::get(builder_.getInt32(1));
+  store->setMetadata(llvm::LLVMContext::MD_nontemporal,
+                     llvm::MDNode::get(builder_.getContext(), one));
+}
+
+Values UnitFrame::emit_unless_zero(llvm::Value* number, Values carried, const LoopBody& body) {
   auto* before = builder_.GetInsertBlock();
   auto* some = llvm::BasicBlock::Create(function_->getContext(), "some", function_);
   auto* done = llvm::BasicBlock::Create(function_->getContext(), "done", function_);
-  builder_.CreateCondBr(builder_.CreateICmpEQ(slot(index), builder_.getInt64(0)), done, some);
+  builder_.CreateCondBr(builder_.CreateICmpEQ(number, builder_.getInt64(0)), done, some);
   builder_.SetInsertPoint(some);
   llvm::Value* const ahead = ahead_at_;
   Values next = body(carried);

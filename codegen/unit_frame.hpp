@@ -59,14 +59,21 @@ class UnitFrame {
   enum class Least : std::uint8_t { zero, one };
   Values emit_loop(const Size& trips, Values carried, const LoopBody& body,
                    Least least = Least::one);
+  // The same for any number of trips.
+  Values emit_trips(llvm::Value* trips, Values carried, const LoopBody& body);
   // carried = body(carried) if the slot is not 0.
-  Values emit_unless_zero(int slot, Values carried, const LoopBody& body);
+  Values emit_unless_zero(int slot, Values carried, const LoopBody& body) {
+    return emit_unless_zero(this->slot(slot), std::move(carried), body);
+  }
 
   // Whether the output's pointer is on a cache line, computed once.
   llvm::Value* is_aligned();
   // if (condition) then() else otherwise(); neither may define what is used after.
   void emit_if(llvm::Value* condition, const std::function<void()>& then,
                const std::function<void()>& otherwise);
+
+  // Stores a vector past the caches.
+  void stream(llvm::Value* vector, llvm::Value* where);
 
   // Which lanes of a vector whose first is number `first` lie before the number in a slot.
   llvm::Value* lanes_before(int slot, int first, int width);
@@ -93,6 +100,7 @@ class UnitFrame {
  private:
   llvm::Value* scale(int index, llvm::Value*& cached);
   Values loop(llvm::Value* trips, Values carried, const LoopBody& body);
+  Values emit_unless_zero(llvm::Value* number, Values carried, const LoopBody& body);
   llvm::Value* slot(int index);
   llvm::Value* group_of_rows(llvm::Value* pointer, const Size& stride, std::int64_t group);
 

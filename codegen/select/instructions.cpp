@@ -57,6 +57,7 @@ constexpr std::pair<Plain, const char*> kPlain[] = {
     {Plain::add, "ADD64rr"},
     {Plain::multiply, "IMUL64rr"},
     {Plain::multiply_constant, "IMUL64rri32"},
+    {Plain::subtract, "SUB64rr"},
     {Plain::subtract_constant, "SUB64ri32"},
     {Plain::and_constant, "AND64ri32"},
     {Plain::exclusive_or, "XOR64rr"},

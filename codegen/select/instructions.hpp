@@ -56,6 +56,7 @@ enum class Plain : std::uint8_t {
   add,
   multiply,
   multiply_constant,
+  subtract,
   subtract_constant,
   and_constant,
   exclusive_or,

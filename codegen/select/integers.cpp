@@ -138,7 +138,7 @@ void Selector::select_integer(const llvm::BinaryOperator& operation) {
     case llvm::Instruction::Sub:
       if (is_short)
         return define(operation, emit(Plain::subtract_constant, first, fixed->getSExtValue()));
-      break;
+      return define(operation, emit(Plain::subtract, first, of(operation.getOperand(1))));
     case llvm::Instruction::And:
       if (is_short)
         return define(operation, emit(Plain::and_constant, first, fixed->getSExtValue()));

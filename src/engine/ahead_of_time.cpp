@@ -42,7 +42,7 @@ Result<KernelSource> source_of(const Contraction& whole, const Target& target,
   for (const Step& step : program.steps) {
     Result<LoweredStep> lowered = lower_step(step.contraction, target, options, choice_of(step));
     // What is decided at run time is left out: object files have loops of known lengths.
-    if (lowered && aligned_loop(lowered->schedule)) {
+    if (lowered && depends_on_place(lowered->schedule, step.contraction)) {
       const Choice choice{
           without_alignment(lowered->schedule, step.contraction), {}, lowered->seconds};
       lowered = lower_step(step.contraction, target, options, &choice);

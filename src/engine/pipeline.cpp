@@ -59,6 +59,7 @@ bool places_pieces(const Block& block) {
   return std::ranges::any_of(block, [](const Node& node) {
     if (const auto* alloc = std::get_if<Alloc>(&node.value)) return places_pieces(alloc->body);
     if (const auto* ask = std::get_if<Ask>(&node.value)) return places_pieces(ask->body);
+    if (std::holds_alternative<Drain>(node.value)) return true;
     const auto* loop = std::get_if<For>(&node.value);
     return loop && (loop->is_aligned || loop->is_carried || places_pieces(loop->body));
   });

@@ -59,6 +59,19 @@ class Interpreter {
 
   void run(const Ask& ask) { run(ask.body); }
 
+  void run(const Drain& drain) {
+    Ref from{drain.buffer, {}}, to{0, {}};
+    std::vector<Label> kept;
+    for (Label l = 0; l < nest_.contraction.label_count(); ++l) {
+      const std::int64_t stride = nest_.contraction.out.strides[l];
+      from.strides.push_back({drain.strides[l], drain.strides[l]});
+      to.strides.push_back({stride, stride});
+      if (!nest_.contraction.is_reduced(l)) kept.push_back(l);
+    }
+    std::vector<std::int64_t> at(ranges_.size(), 0);
+    for_each(kept, 0, at, [&] { *address(to, at) = alpha_of(*address(from, at)); });
+  }
+
   T* address(const Ref& ref, const std::vector<std::int64_t>& at) const {
     std::int64_t offset = 0;
     for (std::size_t l = 0; l < ranges_.size(); ++l)

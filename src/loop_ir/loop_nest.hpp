@@ -103,8 +103,16 @@ struct Tile {
   bool operator==(const Tile&) const = default;
 };
 
+// Writes a buffer that holds a box of the output, as tiles have made it, to the output's current
+// ranges, times alpha, past the caches. `strides` are the buffer's.
+struct Drain {
+  int buffer;
+  std::vector<std::int64_t> strides;
+  bool operator==(const Drain&) const = default;
+};
+
 struct Node {
-  std::variant<For, Alloc, Ask, Tile> value;
+  std::variant<For, Alloc, Ask, Tile, Drain> value;
   bool operator==(const Node&) const = default;
 };
 

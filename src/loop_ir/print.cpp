@@ -64,6 +64,10 @@ class Printer {
     print(ask.body, depth + 1);
   }
 
+  void print(const Drain& drain, const std::string& indent, int) {
+    text_ += fmt::format("{}drain {} to out\n", indent, buffer_name(drain.buffer));
+  }
+
   void print(const Tile& tile, const std::string& indent, int) {
     constexpr const char* kUpdates[] = {"=", "+=", "<-"};
     text_ += fmt::format("{}tile {} {} ", indent, ref_text(tile.out),

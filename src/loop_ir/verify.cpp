@@ -22,6 +22,7 @@ class Verifier {
         steps_at_alloc_(nest.scratch.size()),
         parallel_at_alloc_(nest.scratch.size()),
         is_only_child_(nest.scratch.size()),
+        copied_(nest.scratch.size()),
         sums_written_(nest.scratch.size()),
         sums_read_(nest.scratch.size()) {}
 
@@ -90,6 +91,22 @@ class Verifier {
     return done;
   }
 
+  // The one tile that writes the buffer writes all of it before.
+  Result<void> visit(const Drain& drain) {
+    const int s = drain.buffer - nest_.first_scratch();
+    ++output_tiles_;
+    if (s < 0 || s >= static_cast<int>(nest_.scratch.size()) || at_alloc_[s].empty())
+      return fail("a buffer is drained outside its Alloc");
+    if (length_ != at_alloc_[s] || c_.has_sum() || copied_[s] != 1)
+      return fail("what is drained is not the box that one tile has made");
+    std::int64_t last = 0;
+    for (Label l = 0; l < c_.label_count(); ++l) last += drain.strides[l] * (length_[l] - 1);
+    if (last >= nest_.scratch[s].elements) return fail("what is drained leaves its buffer");
+    for (Label l : parallel_)
+      if (c_.out.strides[l] == 0) return fail("parallel pieces drain to the same elements");
+    return {};
+  }
+
   Result<void> visit(const Tile& tile) {
     if (tile.pace.lines > 0 && !asks_) return fail("a tile asks for lines that nobody names");
     if (tile.update == Update::output) {
@@ -99,6 +116,7 @@ class Verifier {
       return fail(tile.update == Update::assign ? "a copy writes an operand"
                                                 : "partial sums are written to an operand");
     }
+    if (tile.update == Update::assign) ++copied_[tile.out.buffer - nest_.first_scratch()];
     if (tile.update == Update::partial) {
       const int s = tile.out.buffer - nest_.first_scratch();
       if (++sums_written_[s] > 1 || sums_read_[s] > 0)
@@ -236,6 +254,7 @@ class Verifier {
   const For* carried_ = nullptr;               // the carried loop around
   bool asks_ = false;                          // inside an Ask
   std::vector<bool> is_only_child_;            // per scratch buffer: its Alloc is
+  std::vector<int> copied_;                    // per scratch buffer: by tiles that assign
   std::vector<int> sums_written_, sums_read_;  // per scratch buffer: by tiles
   std::vector<Label> parallel_;
   int output_tiles_ = 0;

@@ -46,7 +46,8 @@ class Lowering {
     if (position == schedule_.outer.size()) return block_of(make_tile());
     const auto& item = schedule_.outer[position];
     if (const auto* pack = std::get_if<PackSpec>(&item)) return lower_pack(*pack, position);
-    if (std::holds_alternative<BufferSpec>(item)) return lower_buffer(position);
+    if (std::holds_alternative<BufferSpec>(item))
+      return nest_.contraction.has_sum() ? lower_buffer(position) : lower_drained(position);
     if (const auto* next = std::get_if<NextSpec>(&item))
       return lower_asking(next->operand, position);
     const LoopSpec& loop = std::get<LoopSpec>(item);
@@ -93,6 +94,28 @@ class Lowering {
   }
 
   int next_buffer() const { return nest_.first_scratch() + static_cast<int>(nest_.scratch.size()); }
+
+  // Tiles inside write to the buffer, which is then written to the output.
+  Block lower_drained(std::size_t position) {
+    const Contraction& c = nest_.contraction;
+    const int buffer = next_buffer();
+    Drain drain{buffer, std::vector<std::int64_t>(length_.size())};
+    Ref made{buffer, std::vector<Stride>(length_.size())};
+    std::int64_t stride = 1;
+    for (Label l : labels_outermost_first(c) | std::views::reverse) {
+      made.strides[l] = {stride, stride};
+      drain.strides[l] = stride;
+      stride *= length_[l];
+    }
+    nest_.scratch.push_back({stride + kSlack, scope_at(position)});
+    const Ref outside = std::exchange(out_, made);
+    const Update update = std::exchange(update_, Update::assign);
+    Block body = lower_from(position + 1);
+    out_ = outside;
+    update_ = update;
+    body.push_back(Node{std::move(drain)});
+    return block_of(Node{Alloc{buffer, std::move(body)}});
+  }
 
   // Tiles inside sum in the buffer, which is then added to what they would have summed in.
   Block lower_buffer(std::size_t position) {

@@ -42,8 +42,10 @@ void load_units(std::span<Plan* const> plans, UnitProvider& provider, const Exec
     without_old.old = Old::ignore;
     load(without_old, {&variant.code[1]});
   };
-  for (Plan* plan : plans)
+  for (Plan* plan : plans) {
     for (PlanCall& call : plan->calls) std::ranges::for_each(call.variants, load_variant);
+    for (PlanDrain& drain : plan->drains) load(drain.unit, {&drain.code});
+  }
   auto body = [](void* argument, std::int64_t piece) {
     auto& work = *static_cast<Work*>(argument);
     Missing& missing = work.units[static_cast<std::size_t>(piece)];

@@ -102,6 +102,8 @@ class Planner {
       add_loop(*loop);
     else if (const auto* ask = std::get_if<Ask>(&node.value))
       add_ask(*ask);
+    else if (const auto* drain = std::get_if<Drain>(&node.value))
+      add_drain(*drain);
     else
       add_scratch(std::get<Alloc>(node.value));
   }
@@ -165,8 +167,8 @@ class Planner {
         found = held_in(alloc->body, label);
       } else if (const auto* ask = std::get_if<Ask>(&node.value)) {
         found = held_in(ask->body, label);
-      } else {
-        for (const TileVar& var : std::get<Tile>(node.value).vars)
+      } else if (const auto* tile = std::get_if<Tile>(&node.value)) {
+        for (const TileVar& var : tile->vars)
           if (var.label == label && var.role != Role::reduce) found = &var;
       }
       if (found) return found;
@@ -187,6 +189,21 @@ class Planner {
       ahead.moves.push_back(stride * item_bytes());
     plan_.ahead.push_back(std::move(ahead));
     add_node(node, [&] { add(ask.body); });
+  }
+
+  void add_drain(const Drain& drain) {
+    const Contraction& c = nest_.contraction;
+    PlanDrain made{drain.buffer, {}, {}, {}};
+    for (Label l = 0; l < c.label_count(); ++l)
+      if (c.out.strides[l] != 0)
+        made.moves.push_back({l, c.out.strides[l] * item_bytes(), drain.strides[l] * item_bytes()});
+    std::ranges::sort(made.moves, {}, &PlanDrain::Move::to);
+    made.unit = unit_of_run(c);
+    PlanNode node{PlanNode::Kind::drain};
+    node.index = static_cast<int>(plan_.drains.size());
+    plan_.drains.push_back(std::move(made));
+    plan_.is_streamed = true;
+    add_node(node, [] {});
   }
 
   void add_scratch(const Alloc& alloc) {
@@ -214,8 +231,8 @@ class Planner {
     if (const auto* loop = std::get_if<For>(&node.value)) return among(loop->body);
     if (const auto* alloc = std::get_if<Alloc>(&node.value)) return among(alloc->body);
     if (const auto* ask = std::get_if<Ask>(&node.value)) return among(ask->body);
-    const Tile& tile = std::get<Tile>(node.value);
-    return tile.update == Update::partial && tile.out.buffer == buffer;
+    const auto* tile = std::get_if<Tile>(&node.value);
+    return tile && tile->update == Update::partial && tile->out.buffer == buffer;
   }
 
   // With run-time shapes, each absorbed loop that can have a tail is cut in two before the call.
@@ -288,7 +305,7 @@ class Planner {
       } else if (node.kind == PlanNode::Kind::ask) {
         list_ = static_cast<std::size_t>(node.index);
         find_variants(at + 1, node.end, ranges, mask);
-      } else
+      } else if (node.kind != PlanNode::Kind::drain)
         find_pieces(at, ranges, mask);
     }
   }

@@ -25,7 +25,7 @@ namespace einjit {
 enum class UnitShape : std::uint8_t { constant, dynamic, argument };
 
 struct PlanNode {
-  enum class Kind : std::uint8_t { loop, parallel_loop, split, scratch, ask, call };
+  enum class Kind : std::uint8_t { loop, parallel_loop, split, scratch, ask, call, drain };
   Kind kind;
   int end = 0;            // one past this node's subtree; its children follow it
   Label label = -1;       // loop, split
@@ -47,7 +47,7 @@ struct PlanNode {
   // parallel_loop: its only child is a scratch of sums, of which each piece has its own; they are
   // added in turn.
   bool fills_buffers = false;
-  int index = -1;  // number of the buffer of a scratch, the list of an ask, the call
+  int index = -1;  // number of the buffer of a scratch, the list of an ask, the call, the drain
 };
 
 // The bit of a shorter piece of the node.
@@ -109,13 +109,26 @@ struct PlanAhead {
   std::vector<std::int32_t> offsets;  // of its lines, from the first element of the box
 };
 
+// A buffer's way to the output: labels by rising stride in the output, bytes of a step in both.
+struct PlanDrain {
+  struct Move {
+    Label label;
+    std::int64_t to, from;
+  };
+  int buffer;
+  std::vector<Move> moves;
+  Unit unit;  // of a run
+  std::shared_ptr<const CompiledUnit> code;
+};
+
 struct Plan {
   std::vector<PlanNode> nodes;
   std::vector<PlanCall> calls;
   std::vector<std::int64_t> extents;                     // per label
   std::vector<std::vector<std::int64_t>> scratch_moves;  // per buffer and label: bytes per lo
   std::vector<std::int64_t> scratch_bytes;
-  std::vector<PlanAhead> ahead;         // per ask
+  std::vector<PlanAhead> ahead;  // per ask
+  std::vector<PlanDrain> drains;
   std::vector<std::int64_t> out_moves;  // of the output: bytes per label's lo
   std::int64_t item_bytes = 0;
   std::int64_t lanes = 1;          // of a vector

@@ -125,6 +125,50 @@ void call(const Run& run, const PlanCall& call, State& state) {
   variant->code[run.without_old]->run(pointers, slots, run.scale);
 }
 
+// Writes what a buffer holds, in runs of the labels along which it lies as the output does; those
+// outside of a run are gone through, the outermost first.
+class DrainRuns {
+ public:
+  DrainRuns(const Run& run, const PlanDrain& drain, const State& state)
+      : run_(run), drain_(drain), state_(state) {}
+
+  void run() {
+    char *to = state_.bases[0], *from = state_.bases[drain_.buffer];
+    bytes_ = run_.plan.item_bytes;
+    for (const PlanDrain::Move& move : drain_.moves) {
+      to += lo(move) * move.to;
+      from += lo(move) * move.from;
+    }
+    for (const PlanDrain::Move& move : drain_.moves) {
+      if (length(move) > 1 && (move.to != bytes_ || move.from != bytes_)) break;
+      bytes_ *= length(move);
+      ++merged_;
+    }
+    go_through(drain_.moves.size(), to, from);
+  }
+
+ private:
+  std::int64_t lo(const PlanDrain::Move& move) const { return state_.ranges[move.label].lo; }
+  std::int64_t length(const PlanDrain::Move& move) const { return state_.ranges[move.label].len; }
+
+  void go_through(std::size_t left, char* to, char* from) const {
+    if (left == merged_) {
+      char* const pointers[] = {to, from};
+      const std::int64_t elements = bytes_ / run_.plan.item_bytes;
+      return drain_.code->run(pointers, &elements, run_.scale);
+    }
+    const PlanDrain::Move& move = drain_.moves[left - 1];
+    for (std::int64_t p = 0; p < length(move); ++p)
+      go_through(left - 1, to + p * move.to, from + p * move.from);
+  }
+
+  const Run& run_;
+  const PlanDrain& drain_;
+  const State& state_;
+  std::size_t merged_ = 0;  // labels of a run
+  std::int64_t bytes_ = 0;  // of it
+};
+
 // Streamed stores are ordered before whatever tells another thread that they are done.
 void finish_streaming() {
 #if defined(__x86_64__)
@@ -329,6 +373,9 @@ void walk(Run& run, int begin, int end, State& state) {
     switch (node.kind) {
       case PlanNode::Kind::call:
         call(run, run.plan.calls[node.index], state);
+        break;
+      case PlanNode::Kind::drain:
+        DrainRuns(run, run.plan.drains[node.index], state).run();
         break;
       case PlanNode::Kind::loop:
         walk_loop(run, at, state);

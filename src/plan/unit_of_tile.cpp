@@ -395,4 +395,15 @@ UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
   return Builder(nest, chain, ranges, shape).run(piece);
 }
 
+Unit unit_of_run(const Contraction& c) {
+  Unit unit;
+  unit.dtype = c.dtype;
+  unit.alpha = c.alpha;
+  unit.store = Store::streaming;
+  unit.in.emplace_back();
+  unit.run_slot = 0;
+  unit.slot_count = 1;
+  return unit;
+}
+
 }  // namespace einjit

@@ -48,4 +48,7 @@ enum class SumPiece : std::uint8_t { whole, first, later };
 UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
                         const std::vector<LabelRange>& ranges, SumPiece piece, UnitShape shape);
 
+// The unit that drains a run of elements to the output, of a number given at the call.
+Unit unit_of_run(const Contraction& contraction);
+
 }  // namespace einjit

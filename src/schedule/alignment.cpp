@@ -26,6 +26,16 @@ const LoopSpec* carried_loop(const Schedule& schedule) {
   return find_loop(schedule, &LoopSpec::is_carried);
 }
 
+bool has_drained_buffer(const Schedule& schedule, const Contraction& c) {
+  return !c.has_sum() && std::ranges::any_of(schedule.outer, [](const auto& item) {
+    return std::holds_alternative<BufferSpec>(item);
+  });
+}
+
+bool depends_on_place(const Schedule& schedule, const Contraction& c) {
+  return aligned_loop(schedule) || carried_loop(schedule) || has_drained_buffer(schedule, c);
+}
+
 void align(Schedule& schedule, const Contraction& c) {
   if (c.has_sum()) return;  // short ones want code for their extents
   const auto vec = std::ranges::find(schedule.tile, Role::vec, &TileVar::role);
@@ -47,6 +57,9 @@ void unalign(Schedule& schedule) {
 
 Schedule without_alignment(Schedule schedule, const Contraction& contraction) {
   unalign(schedule);
+  if (has_drained_buffer(schedule, contraction))
+    std::erase_if(schedule.outer,
+                  [](const auto& item) { return std::holds_alternative<BufferSpec>(item); });
   if (!check(schedule, contraction)) schedule.store = Store::cached;
   return schedule;
 }

@@ -12,6 +12,12 @@ const LoopSpec* aligned_loop(const Schedule& schedule);
 // The loop whose pieces leave parts of lines to the next, or null.
 const LoopSpec* carried_loop(const Schedule& schedule);
 
+// Whether what tiles make is written to the output from a buffer.
+bool has_drained_buffer(const Schedule& schedule, const Contraction& contraction);
+
+// Whether where the output lies decides on how it is written.
+bool depends_on_place(const Schedule& schedule, const Contraction& contraction);
+
 // Makes the innermost loop along the output's contiguous label one, if it can be.
 void align(Schedule& schedule, const Contraction& contraction);
 

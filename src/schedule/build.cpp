@@ -38,7 +38,7 @@ class ScheduleBuilder::Builder : PlainLoops {
   void finish(Schedule& schedule) {
     schedule_ = &schedule;
     add_tile();
-    add_hints(schedule, p_, tile_, length_);
+    add_hints(schedule, p_, tile_, length_, plan_.carries_lines);
   }
 
  private:
@@ -199,6 +199,14 @@ bool sums_parts_of_rows(const Problem& p, const RegisterTile& tile) {
     return a.access->strides[tile.vec] == 1 && a.is_summed && p.outgrows_caches(a) &&
            a.elements * kMostReuse >= p.points;
   });
+}
+
+bool may_buffer_boxes(const Problem& p, const RegisterTile& tile) {
+  const auto& c = p.c;
+  return p.reduced.empty() && p.in.size() == 1 && tile.packed == 0 && c.beta == Beta::zero &&
+         c.dynamic.empty() && p.outgrows_caches(p.out) && tile.vec >= 0 &&
+         p.out.row_alignment < p.target.line_bytes / p.item &&
+         std::ranges::find(p.in[0].access->strides, 1) != p.in[0].access->strides.end();
 }
 
 double idle_part(std::int64_t extent, std::int64_t step) {

@@ -13,7 +13,8 @@ namespace einjit {
 // or so, but with a few lines of each row of the output innermost; blocks of lines of the output's
 // rows and the input's, a copy going along the input's; blocks of a copy's tiles by diagonals; as
 // the first, inside a loop over blocks of rows that are summed; or along whole rows that are
-// summed, a few at a time. With packing: which side's block is the outer one.
+// summed, a few at a time; or boxes in a buffer, long along the rows of the output, or of the
+// input. With packing: which side's block is the outer one.
 enum class LoopOrder : std::uint8_t {
   vec_outside,
   unroll_outside,
@@ -23,7 +24,9 @@ enum class LoopOrder : std::uint8_t {
   by_blocks,
   by_diagonals,
   by_sum,
-  by_rows
+  by_rows,
+  by_runs_written,
+  by_runs_read
 };
 
 // With packing: how much of the sum panels hold. Panels of few steps stay in L1; panels of the
@@ -36,6 +39,7 @@ struct LoopPlan {
   // With packing: the innermost copy's next source is asked for ahead. Of a block the operand's
   // rows are then made long first, else the output's.
   bool is_ahead = false;
+  bool carries_lines = false;  // from a piece of the output's rows to the next
 };
 
 // Work below this stays on one thread.
@@ -46,6 +50,9 @@ double idle_part(std::int64_t extent, std::int64_t step);
 
 // Whether rows of an input along the label come from memory, are read once, and are summed.
 bool sums_whole_rows(const Problem& problem, Label vec);
+
+// Whether a copy's boxes may be made in a buffer: rows of its output begin anywhere.
+bool may_buffer_boxes(const Problem& problem, const RegisterTile& tile);
 
 // Whether a tile reads parts of rows that come from memory and are summed: it goes through whole
 // rows only in blocks of them.

@@ -124,11 +124,15 @@ class Checker {
       }
       is_inside = std::holds_alternative<BufferSpec>(item);
       if (!is_inside) continue;
-      if (!sums) return fail("'buffer out' is for loops inside it over a summed label");
+      if (!sums && (c_.has_sum() || schedule_.store == Store::cached))
+        return fail(
+            "'buffer out' is for loops inside it over a summed label, or, where nothing is summed, "
+            "for 'stream out'");
       if (++buffers > kMostBuffers)
         return fail(fmt::format("the output has more than {} buffers", kMostBuffers));
     }
-    if (buffers > 0 && schedule_.store == Store::streaming)
+    if (buffers > 1 && !c_.has_sum()) return fail("one 'buffer out' is enough for a copy");
+    if (buffers > 0 && c_.has_sum() && schedule_.store == Store::streaming)
       return fail("'stream out' writes sums from registers, not from 'buffer out'");
     if (buffers > 0 && aligned_)
       return fail(
@@ -166,6 +170,8 @@ class Checker {
       if (loop && loop->is_carried) carried = loop;
     }
     if (!carried) return {};
+    if (has_drained_buffer(schedule_, c_))
+      return fail(fmt::format("'{}' is carried, but the output is buffered", name(carried->label)));
     const TileVar* var = tile_var(carried->label);
     if (c_.out.strides[carried->label] != 1 || !var || var->role != Role::vec ||
         c_.is_reduced(carried->label))
@@ -316,6 +322,7 @@ class StreamCheck {
     if (c_.beta != Beta::zero) return StreamFault{Kind::output_is_read};
     for (Label l = 0; l < c_.label_count(); ++l)
       if (c_.is_reduced(l) && length_[l] < c_.extents[l]) return StreamFault{Kind::sum_is_cut, l};
+    if (has_drained_buffer(schedule_, c_)) return std::nullopt;
     if (const LoopSpec* aligned = aligned_loop(schedule_)) return aligned_fault(*aligned);
     if (const LoopSpec* carried = carried_loop(schedule_)) {
       if (carried->step * size_of(c_.dtype) % kLineBytes == 0) return std::nullopt;

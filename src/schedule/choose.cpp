@@ -4,7 +4,9 @@
 #include <cmath>
 #include <optional>
 
+#include "schedule/alignment.hpp"
 #include "schedule/build.hpp"
+#include "schedule/carry.hpp"
 #include "schedule/register_tile.hpp"
 #include "schedule/streams.hpp"
 #include "schedule/three_inputs.hpp"
@@ -54,6 +56,14 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
   if (transposes_in_cache(p, tile, kDiagonal)) plans.push_back({LoopOrder::by_diagonals});
   // The first ones decide whether others are tried: blocks of rows and pages may be far ahead.
   if (sums_parts_of_rows(p, tile)) plans.push_back({LoopOrder::by_sum});
+  if (may_carry(p, tile))
+    for (LoopOrder order : {LoopOrder::by_lines, LoopOrder::by_input, LoopOrder::vec_outside,
+                            LoopOrder::unroll_outside, LoopOrder::by_output})
+      plans.push_back({order, SumCut::fits_l1, false, true});
+  if (may_buffer_boxes(p, tile)) {
+    plans.push_back({LoopOrder::by_runs_written});
+    plans.push_back({LoopOrder::by_runs_read});
+  }
   const bool has_pages = p.target.tlb_pages > 0 && p.reduced.empty() && p.outgrows_caches(p.out);
   if (has_pages) plans.push_back({LoopOrder::by_lines});
   for (LoopOrder order : {LoopOrder::vec_outside, LoopOrder::unroll_outside, LoopOrder::by_output,
@@ -128,6 +138,7 @@ void for_each_candidate(const Problem& p, const Problem& tiled, bool has_product
         continue;
       ++count;
       builder.finish(next);
+      if (plan.carries_lines && !carried_loop(next)) continue;
       // Lines that are not written past the caches wait there until they are whole: of few rows.
       if (plan.order == LoopOrder::by_blocks && next.store == Store::cached) continue;
       if (plan.order == LoopOrder::by_diagonals && next.store == Store::cached &&

@@ -10,6 +10,7 @@
 #include <ranges>
 
 #include "schedule/alignment.hpp"
+#include "schedule/carry.hpp"
 #include "schedule/streams.hpp"
 
 namespace einjit {
@@ -45,11 +46,17 @@ class Hints {
         tile_(tile),
         length_(lengths) {}
 
-  void run() {
+  void run(bool carries_lines) {
     schedule_.store = Store::cached;
     schedule_.prefetch = Prefetch::none;
     schedule_.ahead.clear();
-    choose_stores();
+    if (carries_lines && carry_lines(schedule_, p_, tile_))
+      schedule_.store = Store::streaming;
+    else if (has_drained_buffer(schedule_, c_))
+      schedule_.store = Store::streaming;
+    else
+      choose_stores();
+    if (has_drained_buffer(schedule_, c_)) return;
     if (!goes_by_diagonals() && !tile_.is_by_rows) ask_ahead();
   }
 
@@ -405,8 +412,8 @@ Label rows_asked_by_blocks(const Problem& p, const RegisterTile& tile) {
 }
 
 void add_hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile,
-               std::span<const std::int64_t> lengths) {
-  Hints(schedule, problem, tile, lengths).run();
+               std::span<const std::int64_t> lengths, bool carries_lines) {
+  Hints(schedule, problem, tile, lengths).run(carries_lines);
 }
 
 }  // namespace einjit

@@ -15,8 +15,8 @@ inline constexpr std::int64_t kBlockLines = 16;
 Label rows_asked_by_blocks(const Problem& problem, const RegisterTile& tile);
 
 // For a schedule whose loops and tile are complete. `lengths`: of the range of each label inside
-// all loops.
+// all loops. If it is to carry lines and cannot, no loop of it does.
 void add_hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile,
-               std::span<const std::int64_t> lengths);
+               std::span<const std::int64_t> lengths, bool carries_lines);
 
 }  // namespace einjit

@@ -22,6 +22,8 @@ constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after 
 constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole pages of memory
 constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewer to write
 constexpr std::int64_t kMostRead = 16;
+constexpr std::int64_t kBoxesInL2 = 16;  // of what is made in a buffer
+constexpr std::int64_t kLongRun = 1024;  // bytes of the input, in such a box
 
 }  // namespace
 
@@ -106,6 +108,8 @@ void PlainLoops::add_plain_loops() {
   if (plan_.order == LoopOrder::by_blocks) return add_moved_blocks();
   if (plan_.order == LoopOrder::by_diagonals) return add_diagonals();
   if (plan_.order == LoopOrder::by_rows) return add_rows();
+  if (plan_.order == LoopOrder::by_runs_written || plan_.order == LoopOrder::by_runs_read)
+    return add_boxes();
   if (p_.kept.empty()) share_sum();
   if (plan_.order == LoopOrder::by_sum) {
     add_blocks_of_rows();
@@ -182,6 +186,52 @@ void PlainLoops::add_moved_blocks() {
   loop(column, even_step(column, read * line_items()));
   loop(row, tile_.step_of(row));
   loop(column, tile_.step_of(column));
+}
+
+void PlainLoops::add_boxes() {
+  const std::vector<std::int64_t> box = box_lengths();
+  const Access& a = largest_input();
+  std::vector<Label> labels = p_.kept;
+  std::ranges::stable_sort(labels, std::greater{}, [&](Label l) { return std::abs(a.strides[l]); });
+  bool chunked = false;
+  for (Label l : labels)
+    if (!chunked) chunked = chunk(l, box[l]);
+  for (Label l : labels) loop(l, box[l]);
+  schedule_->outer.emplace_back(NextSpec{0});
+  schedule_->outer.emplace_back(BufferSpec{});
+  for (Label l : order_) loop(l, tile_.step_of(l));
+}
+
+std::vector<std::int64_t> PlainLoops::box_lengths() {
+  const Access& a = largest_input();
+  std::vector<std::int64_t> box(c_.extents.size(), 1);
+  std::int64_t elements = 1;
+  const std::int64_t most = target_.l2_bytes / kBoxesInL2 / p_.item;
+  auto lengthen = [&](Label l, std::int64_t wanted) {
+    const std::int64_t unit = tile_.step_of(l), others = elements / box[l];
+    std::int64_t length = std::min({c_.extents[l], wanted, std::max(most / others, unit)});
+    if (length < c_.extents[l]) length = std::max(length / unit * unit, unit);
+    if (length <= box[l]) return;
+    box[l] = std::min(length, c_.extents[l]);
+    elements = others * box[l];
+  };
+  for (Label l : p_.kept) lengthen(l, tile_.step_of(l));
+  // Along the rows of an array, as long as they go on.
+  auto along = [&](const Access& rows, std::int64_t wanted) {
+    std::int64_t run = 1;
+    for (bool goes_on = true; goes_on && run < wanted;) {
+      const auto next = std::ranges::find(rows.strides, run);
+      if (next == rows.strides.end()) break;
+      const auto l = static_cast<Label>(next - rows.strides.begin());
+      if (c_.extents[l] == 1) break;
+      lengthen(l, (wanted + run - 1) / run);
+      goes_on = box[l] == c_.extents[l];
+      run *= c_.extents[l];
+    }
+  };
+  along(a, plan_.order == LoopOrder::by_runs_read ? kLongRun / p_.item : line_items());
+  along(c_.out, most);
+  return box;
 }
 
 void PlainLoops::add_diagonals() {

@@ -29,6 +29,10 @@
 // their own, and adds them to the output (or the buffer outside) when those loops are done. So sums
 // of many blocks grow in levels, none of many additions, and rounding errors do not add up.
 //
+// Where nothing is summed, `buffer out` with `stream out` has what the loops inside make of the
+// output in a buffer, and then writes it past the caches, in runs: elements that lie end to end in
+// the output, in whole lines but for a run's first and last, wherever they begin.
+//
 // `pack in0 ahead` asks for the lines that the next copy of in0 will read while the tiles in
 // between compute, a few at a time. `prefetch in0 next`, between loops, does so for tiles that read
 // in0 itself: they ask for what the next piece of the loops outside will read, row after row.

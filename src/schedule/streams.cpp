@@ -28,7 +28,8 @@ Streams::Streams(const Problem& problem, const Schedule& schedule)
   const std::size_t all = nest_.loops.size();
   streams_.reserve(2 * p_.in.size() + 1);
   for (int k = 0; k < static_cast<int>(p_.in.size()); ++k) add_input(k);
-  streams_.push_back({&p_.out, 0, all, false, true});
+  streams_.push_back({&p_.out, 0, drain_depth_.value_or(all), false, true});
+  if (drain_depth_) streams_.push_back({&p_.out, *drain_depth_, all, true});
   for (Stream& s : streams_) {
     s.boxes = array_of<StreamBox>(s.to + 1);
     measure(s);
@@ -63,6 +64,7 @@ void Streams::add_nest() {
       packs_.push_back({*pack, depth});
       continue;
     }
+    if (std::holds_alternative<BufferSpec>(item) && p_.reduced.empty()) drain_depth_ = depth;
     if (!std::holds_alternative<LoopSpec>(item)) continue;
     const LoopSpec& loop = nest_.loops[depth] = std::get<LoopSpec>(item);
     const auto outside = nest_.all.subspan(depth * nest_.labels, nest_.labels);

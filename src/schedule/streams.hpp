@@ -118,6 +118,8 @@ class Streams {
   double rows_at_once(const Stream& s) const;
   // Rows of a tile that lie in one set of L1.
   double rows_in_one_set(const Stream& s) const;
+  // Whether what tiles make is written to the output from a buffer.
+  bool is_drained() const { return drain_depth_.has_value(); }
   const Problem& p_;
   const Target& target_;
   const Schedule& schedule_;
@@ -161,6 +163,7 @@ class Streams {
   double line_items_;
   double cache_bytes_[2];
   std::size_t fitting_[2];
+  std::optional<std::size_t> drain_depth_ = {};
 };
 
 }  // namespace einjit

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "schedule/alignment.hpp"
+#include "schedule/carry.hpp"
 #include "schedule/fetching.hpp"
 
 namespace einjit {
@@ -31,6 +32,10 @@ constexpr double kShortRunAhead = 1.5;  // if tiles that go along its row ask fo
 constexpr double kTogether = 2;         // lines of a page that do not come alone
 constexpr double kAloneCopied = 0.7;    // more of a line written past the caches that does
 constexpr double kAloneInTile = 0.2;    // whose neighbour the next tile writes, on meshes
+constexpr double kReadFirst = 1.8;      // of a line that a copy writes into caches, on meshes
+constexpr double kLeavesAlone = 0.6;    // more of it, if its neighbours do not leave with it
+constexpr double kEndsOfRun = 10;       // lines that those of a run from a buffer take the time of
+constexpr double kDrained = 0.8;        // more of a line written while nothing is read
 constexpr double kOpenRows = 16;        // of memory, between two of whose lines others are written
 constexpr double kManyRows = 64;
 constexpr double kShortBurst = 8;      // lines a tile writes past the caches
@@ -69,11 +74,7 @@ class Analysis : Fetching {
       if (const double lines = lines_into(s, Level::l1); lines > 0)
         result.l1_lines += lines * l1_line_cost(s);
       double lines = lines_into(s, Level::l2);
-      // What is not written past the caches is read first.
-      if (s.is_output)
-        lines *= schedule_.store == Store::cached
-                     ? 2
-                     : 1 + unaligned_part(schedule_, p_.c, s.operand->row_alignment);
+      if (s.is_output) lines *= written_cost(s);
       lines *= is_streamed(s) ? line_cost(s) + streamed_cost(s)
                               : line_cost(s) * (1 + 2 * asked_in_vain(s));
       if (!s.is_output && !s.is_ahead && is_asked_for(s) &&
@@ -216,10 +217,27 @@ class Analysis : Fetching {
     return 1 + (short_run - 1) * (kRunLines - run_lines) / (kRunLines - 1);
   }
 
+  // Of a line of the output: what is not written past the caches is read first.
+  double written_cost(const Stream& s) const {
+    if (schedule_.store == Store::cached) return 2 * written_back_cost(s);
+    if (is_drained()) return 1 + kEndsOfRun * line_items() / s.boxes[s.to].run;
+    if (carried_loop(schedule_)) return carried_cost(schedule_, p_.c);
+    return 1 + unaligned_part(schedule_, p_.c, s.operand->row_alignment);
+  }
+
+  // Of a line that a copy does not write past the caches, on meshes: it is read first, alone, and
+  // leaves L2 alone, unless a long run of lines does at a time.
+  double written_back_cost(const Stream& s) const {
+    if (target_.page_streams == 0 || !p_.reduced.empty() || line_cost(s) < 1) return 1;
+    const double run = s.boxes[std::min(fitting_depth(Level::l1), s.to)].run_lines;
+    return kReadFirst * (1 + kLeavesAlone * std::clamp((kRunLines - run) / kRunLines, 0.0, 1.0));
+  }
+
   // What a line that a copy writes past the caches costs beside its bytes: those of a page that
   // come alone while many others are written, and those of a tile that come all at once.
   double streamed_cost(const Stream& s) const {
     if (!p_.reduced.empty()) return 0;
+    if (is_drained()) return kDrained;
     const std::size_t body = body_along(s);
     const double open = open_rows(s, body);
     const double others = std::clamp((open - kOpenRows) / (kManyRows - kOpenRows), 0.0, 1.0);
@@ -383,6 +401,7 @@ class Analysis : Fetching {
   // Pages that come into a TLB of so many entries: as lines into a cache. Those that one step of
   // the first loop outside shares with the next are still there.
   double pages_into(const Stream& s, double entries) const {
+    if (s.is_dense) return 0;
     auto all = [&](std::size_t depth) {
       double sum = 0;
       for (const Stream& other : streams_)

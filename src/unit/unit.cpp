@@ -81,6 +81,7 @@ std::string Unit::key() const {
     text.add(" in");
     add(text, ref);
   }
+  if (run_slot >= 0) text.add("; a run of %", run_slot);
   if (carry) {
     text.add(" carry");
     add(text, *carry);

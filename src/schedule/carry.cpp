@@ -1,0 +1,153 @@
+#include "schedule/carry.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "schedule/alignment.hpp"
+
+namespace einjit {
+namespace {
+
+constexpr std::int64_t kLeastRow = 4;     // lines
+constexpr std::int64_t kLeastPiece = 32;  // lines, of a row that threads share
+constexpr std::int64_t kPieces = 16;      // that may run at the same time
+constexpr std::int64_t kLeastRun = 2048;  // bytes of an input's row, in one of them
+constexpr std::int64_t kShareOfL2 = 4;
+constexpr double kEndsOfRow = 14;  // lines that those of a piece take the time of
+
+class Carrier {
+ public:
+  Carrier(Schedule& schedule, const Problem& problem, const RegisterTile& tile)
+      : schedule_(schedule), p_(problem), tile_(tile), length_(p_.c.extents) {}
+
+  bool run() {
+    if (!find_loop()) return false;
+    share_row();
+    if (at(row_).order == Order::parallel) {
+      at(row_).order = Order::serial;
+      if (!share_outside()) cut_inside(kPieces, Order::parallel);
+    }
+    while (waiting_bytes() * kShareOfL2 > p_.target.l2_bytes)
+      if (!cut_inside(2, Order::serial)) return false;
+    at(row_).is_carried = true;
+    return true;
+  }
+
+ private:
+  using Place = std::size_t;  // in `outer`
+  LoopSpec& at(Place place) { return std::get<LoopSpec>(schedule_.outer[place]); }
+  std::int64_t line_items() const { return p_.target.line_bytes / p_.item; }
+
+  // The innermost loop along the rows; lengths are then those outside of it.
+  bool find_loop() {
+    bool is_found = false;
+    for (Place place = 0; place < schedule_.outer.size(); ++place)
+      if (const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place]);
+          loop && loop->label == tile_.vec) {
+        row_ = place;
+        is_found = true;
+      }
+    if (!is_found || at(row_).step % line_items() != 0 || at(row_).step > tile_.vec_length)
+      return false;
+    for (Place place = 0; place < row_; ++place)
+      if (const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place])) shorten(*loop);
+    return std::none_of(schedule_.outer.begin() + static_cast<std::ptrdiff_t>(row_) + 1,
+                        schedule_.outer.end(), [](const auto& item) {
+                          const auto* loop = std::get_if<LoopSpec>(&item);
+                          return loop && loop->order == Order::parallel;
+                        });
+  }
+  void shorten(const LoopSpec& loop) {
+    length_[loop.label] = std::min(length_[loop.label], loop.step);
+  }
+
+  // Threads take long pieces of rows, in strips of which tiles go.
+  void share_row() {
+    const LoopSpec strip = at(row_);
+    if (strip.order != Order::parallel) return;
+    const std::int64_t least = kLeastPiece * line_items(), length = length_[tile_.vec];
+    if (length < 4 * least) return;
+    const std::int64_t most = std::max(least, (length + kPieces - 1) / kPieces);
+    LoopSpec piece = strip;
+    piece.step = (most + strip.step - 1) / strip.step * strip.step;
+    at(row_).order = Order::serial;
+    insert(piece);
+  }
+
+  void insert(const LoopSpec& loop) {
+    schedule_.outer.insert(schedule_.outer.begin() + static_cast<std::ptrdiff_t>(row_), loop);
+    ++row_;
+    shorten(loop);
+  }
+
+  bool share_outside() {
+    for (Place place = 0; place < row_; ++place)
+      if (auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place])) {
+        loop->order = Order::parallel;
+        return true;
+      }
+    return false;
+  }
+
+  // Blocks, outside of the carried loop, of a label whose loop is inside: in so many pieces, or as
+  // many as leave whole steps and long runs of the input.
+  bool cut_inside(std::int64_t pieces, Order order) {
+    for (Place place = row_ + 1; place < schedule_.outer.size(); ++place) {
+      const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place]);
+      if (!loop) continue;
+      const std::int64_t length = length_[loop->label];
+      std::int64_t least = loop->step;
+      for (const Operand& a : p_.in)
+        if (a.access->strides[loop->label] == 1)
+          least = std::max(least, std::min(kLeastRun / p_.item, (length + 1) / 2));
+      std::int64_t step = std::max((length + pieces - 1) / pieces, least);
+      step = (step + loop->step - 1) / loop->step * loop->step;
+      if (step >= length) continue;
+      insert({loop->label, step, order});
+      return true;
+    }
+    return false;
+  }
+
+  std::int64_t waiting_bytes() const {
+    std::int64_t bytes = p_.target.line_bytes;
+    for (Label l : p_.kept)
+      if (l != tile_.vec) bytes *= length_[l];
+    return bytes;
+  }
+
+  Schedule& schedule_;
+  const Problem& p_;
+  const RegisterTile& tile_;
+  std::vector<std::int64_t> length_;  // of each label's range, outside the row's loop
+  Place row_ = 0;
+};
+
+}  // namespace
+
+bool may_carry(const Problem& p, const RegisterTile& tile) {
+  if (tile.vec < 0 || tile.packed != 0 || !p.reduced.empty() || p.c.beta != Beta::zero ||
+      !p.c.dynamic.empty())
+    return false;
+  const std::int64_t line = p.target.line_bytes / p.item;
+  return p.lanes == line && p.c.out.strides[tile.vec] == 1 && p.out.row_alignment < line &&
+         tile.vec_length % line == 0 && p.c.extents[tile.vec] >= kLeastRow * line &&
+         p.c.extents[tile.vec] > tile.vec_length && p.outgrows_caches(p.out);
+}
+
+bool carry_lines(Schedule& schedule, const Problem& problem, const RegisterTile& tile) {
+  return Carrier(schedule, problem, tile).run();
+}
+
+double carried_cost(const Schedule& schedule, const Contraction& c) {
+  const LoopSpec* carried = carried_loop(schedule);
+  std::int64_t piece = c.extents[carried->label];
+  for (const auto& item : schedule.outer)
+    if (const auto* loop = std::get_if<LoopSpec>(&item);
+        loop && loop != carried && loop->label == carried->label)
+      piece = std::min(piece, loop->step);
+  const auto line = static_cast<double>(kLineBytes / size_of(c.dtype));
+  return 1 + kEndsOfRow * line / static_cast<double>(piece);
+}
+
+}  // namespace einjit
