@@ -153,11 +153,13 @@ TEST(Schedules, ShortRunsAreJoined) {
       }
 }
 
-// Pieces that begin at cache lines, wherever rows and the array itself lie: streamed, with what is
-// before and after them, and nothing else is touched. The interpreter cuts the same pieces.
+// Rows and arrays that begin anywhere: streamed in whole lines, with what is before and after them,
+// and nothing else is touched.
 template <class T>
-void check_aligned(DType dtype, const std::string& schedule, std::int64_t rows, std::int64_t row) {
-  Engine engine(Target::host(), {.cache_directory = ""});
+void check_placed(DType dtype, const std::string& schedule, std::int64_t rows, std::int64_t row,
+                  Isa isa = Target::host().isa) {
+  Engine engine(isa == Target::host().isa ? Target::host() : Target::generic(isa),
+                {.cache_directory = ""});
   const std::vector<Layout> layouts{Layout::row_major(dtype, {row, rows, 19})};
   CompileOptions options;
   options.schedule = schedule;
@@ -191,8 +193,8 @@ TEST(Schedules, PiecesBeginAtLines) {
             "loop j 2 parallel; loop j 1; loop i 32; loop k 1; loop i 16 aligned; stream out; "
             "tile i vec 16",
             "loop k 8; loop j 1; loop i 16 aligned; tile i vec 16, k unroll 8"}) {
-        check_aligned<float>(DType::f32, schedule, rows, row);
-        check_aligned<double>(DType::f64, schedule, rows, row);
+        check_placed<float>(DType::f32, schedule, rows, row);
+        check_placed<double>(DType::f64, schedule, rows, row);
       }
   // Planes of whole lines: tiles of several.
   for (const char* schedule :
@@ -200,9 +202,32 @@ TEST(Schedules, PiecesBeginAtLines) {
         "loop k 10 parallel; loop j 1; loop k 5; loop i 16 aligned; stream out; prefetch in0 k 8; "
         "tile i vec 16, k unroll 5"})
     for (std::int64_t row : {16, 24, 40, 100}) {
-      check_aligned<float>(DType::f32, schedule, 16, row);
-      check_aligned<double>(DType::f64, schedule, 16, row);
+      check_placed<float>(DType::f32, schedule, 16, row);
+      check_placed<double>(DType::f64, schedule, 16, row);
     }
+}
+
+// Rows whose lines are carried from piece to piece, and boxes of rows that are drained from a
+// buffer: rows of less than a line, of a few, and of whole ones; on machines whose vectors are
+// lines and on others.
+TEST(Schedules, LinesAreCarriedAndRunsDrained) {
+  for (Isa isa : {Target::host().isa, Isa::x86_64_v3, Isa::x86_64_v2})
+    for (std::int64_t rows : {3, 32})
+      for (std::int64_t row : {5, 16, 31, 33, 64, 100})
+        for (const char* schedule :
+             {"loop k 8; loop i 16 carried; loop j 1; loop k 4; stream out; "
+              "tile i vec 16, k unroll 4",
+              "loop j 2 parallel; loop i 32 carried; loop k 3; loop j 1; stream out; "
+              "tile i vec 32, k unroll 3",
+              "loop i 64 parallel; loop i 32 carried; prefetch in0 next; loop j 1; loop k 8; "
+              "stream out; tile i vec 32, k unroll 8",
+              "loop k 5 parallel; buffer out; loop i 32; loop j 1; loop k 4; stream out; "
+              "tile i vec 32, k unroll 4",
+              "loop j 2; loop i 20; prefetch in0 next; buffer out; loop j 1; loop i 3; stream out; "
+              "tile k vec 19, i unroll 3"}) {
+          check_placed<float>(DType::f32, schedule, rows, row, isa);
+          check_placed<double>(DType::f64, schedule, rows, row, isa);
+        }
 }
 
 // Whole blocks of tiles and what is left at two edges, with the output on a cache line and beside
@@ -251,13 +276,22 @@ TEST(Schedules, AlignedLoopsThatCannotBe) {
   Engine engine;
   const std::vector<Layout> layouts{Layout::row_major(DType::f32, {100, 100})};
   for (const char* schedule :
-       {"loop j 16 aligned; loop i 1; tile j vec 16",               // not contiguous in the output
-        "loop j 1; loop i 16 aligned; tile i unroll 16",            // no vectors
-        "loop j 1; loop i 32 aligned; loop i 16; tile i vec 16",    // cut again
-        "loop i 64 parallel aligned; loop j 1; tile i vec 64",      // parallel
-        "loop i 16 aligned; loop j 1; stream out; tile i vec 16",   // rows begin anywhere
-        "loop j 1; loop i 8 aligned; tile i vec 8",                 // no whole lines
-        "pack in0; loop j 1; loop i 16 aligned; tile i vec 16"}) {  // panels begin at pieces
+       {"loop j 16 aligned; loop i 1; tile j vec 16",              // not contiguous in the output
+        "loop j 1; loop i 16 aligned; tile i unroll 16",           // no vectors
+        "loop j 1; loop i 32 aligned; loop i 16; tile i vec 16",   // cut again
+        "loop i 64 parallel aligned; loop j 1; tile i vec 64",     // parallel
+        "loop i 16 aligned; loop j 1; stream out; tile i vec 16",  // rows begin anywhere
+        "loop j 1; loop i 8 aligned; tile i vec 8",                // no whole lines
+        "pack in0; loop j 1; loop i 16 aligned; tile i vec 16",    // panels begin at pieces
+        "loop i 16 carried; loop j 1; tile i vec 16",              // not streamed
+        "loop i 8 carried; loop j 1; stream out; tile i vec 8",    // no whole lines
+        "loop j 16 carried; loop i 1; stream out; tile j vec 16",  // not contiguous in the output
+        "loop i 16 carried; loop j 1 parallel; stream out; tile i vec 16",
+        "loop i 32 carried; loop i 16; loop j 1; stream out; tile i vec 16",
+        "buffer out; loop i 16 carried; loop j 1; stream out; tile i vec 16",
+        "loop j 8; buffer out; loop j 4; buffer out; loop j 1; loop i 16; stream out; "
+        "tile i vec 16",
+        "loop j 8; buffer out; loop j 1; loop i 16; tile i vec 16"}) {  // not streamed
     CompileOptions options;
     options.schedule = schedule;
     EXPECT_FALSE(engine.try_compile("ij->ji", layouts, options)) << schedule;

@@ -186,6 +186,59 @@ Contraction transpose(const std::vector<std::int64_t>& extents, const char* text
   return canonical(value_or_throw(einjit::bind(value_or_throw(parse(text)), layouts)).contraction);
 }
 
+// Lines carried from piece to piece and boxes drained from a buffer, by the interpreter, wherever
+// the output begins; and such nests that are wrong.
+TEST(Verify, CarriedLinesAndDrainedBuffers) {
+  const Contraction c = transpose({21, 50, 9}, "ijk->kij");
+  const std::int64_t kSize = 21 * 50 * 9;
+  std::vector<double> a(kSize);
+  for (std::size_t n = 0; n < a.size(); ++n) a[n] = static_cast<double>(n);
+  auto nest_of = [&](const char* text) {
+    const Schedule schedule = value_or_throw(parse_schedule(text, c));
+    EXPECT_TRUE(check(schedule, c)) << text;
+    return lower(c, schedule, Target::generic(Isa::x86_64_v4));
+  };
+  const LoopNest carried = nest_of(
+      "loop k 5 parallel; loop ij 16 carried; loop k 4; stream out; tile ij vec 16, k unroll 4");
+  const LoopNest drained = nest_of(
+      "loop ij 40; loop k 4 parallel; buffer out; loop ij 16; stream out; tile ij vec 16, k unroll "
+      "4");
+  for (const LoopNest* nest : {&carried, &drained})
+    for (std::size_t shift : {0, 3}) {
+      EXPECT_TRUE(verify(*nest)) << nest->to_string();
+      std::vector<double> memory(static_cast<std::size_t>(kSize) + 16, -1);
+      double* out = memory.data();
+      while (reinterpret_cast<std::uintptr_t>(out) % 64 != 0) ++out;
+      out += shift;
+      interpret(*nest, {out, a.data()}, 1, 0);
+      for (std::size_t k = 0; k < 9; ++k)
+        for (std::size_t ij = 0; ij < 21 * 50; ++ij)
+          ASSERT_EQ(out[k * 21 * 50 + ij], a[ij * 9 + k]) << nest->to_string();
+      EXPECT_EQ(out[kSize], -1);
+    }
+  auto inside = [](LoopNest& nest) -> Alloc& {
+    return std::get<Alloc>(std::get<For>(nest.body[0].value).body[0].value);
+  };
+  LoopNest shared = carried;  // a place for two rows
+  std::get<Tile>(
+      std::get<For>(std::get<For>(inside(shared).body[0].value).body[0].value).body[0].value)
+      .carry->strides[0] = {};
+  EXPECT_FALSE(verify(shared));
+  LoopNest plain = carried;  // a loop that leaves nothing to its next piece
+  std::get<For>(inside(plain).body[0].value).is_carried = false;
+  EXPECT_FALSE(verify(plain));
+  auto buffer = [](LoopNest& nest) -> Alloc& {
+    auto& outer = std::get<For>(nest.body[0].value);
+    return std::get<Alloc>(std::get<For>(outer.body[0].value).body[0].value);
+  };
+  LoopNest lost = drained;  // never written
+  buffer(lost).body.pop_back();
+  EXPECT_FALSE(verify(lost));
+  LoopNest early = drained;  // before it is there
+  std::swap(buffer(early).body.front(), buffer(early).body.back());
+  EXPECT_FALSE(verify(early));
+}
+
 // What is left of a loop, if it is whole vectors, is stored without masks where stores go past the
 // caches: masked ones cannot.
 TEST(Plan, WholeTailsAreStreamed) {
