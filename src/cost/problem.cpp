@@ -61,7 +61,7 @@ Operand::Operand(const Contraction& c, const Access& a)
   row_alignment = std::int64_t{1} << std::min(kMost, bits == 0 ? kMost : std::countr_zero(bits));
 }
 
-Problem::Problem(const Contraction& contraction, const Target& t)
+Problem::Problem(const Contraction& contraction, const Target& t, Placement place)
     : c(contraction),
       target(t),
       item(size_of(c.dtype)),
@@ -69,7 +69,9 @@ Problem::Problem(const Contraction& contraction, const Target& t)
       lane_bits(std::countr_zero(static_cast<std::uint64_t>(lanes))),
       points(c.point_count()),
       bytes(byte_count(c)),
-      out(c, c.out) {
+      out(c, c.out),
+      placement(place) {
+  if (placement == Placement::anywhere) out.row_alignment = 1;
   for (Label l = 0; l < c.label_count(); ++l) {
     (c.is_reduced(l) ? reduced : kept).push_back(l);
     extents.push_back(std::max(1.0, static_cast<double>(c.extents[l])));

@@ -42,13 +42,19 @@ struct Operand {
   std::vector<Move> moves;  // by rising stride
   double positions, elements;
   bool is_summed;  // it moves along a reduced label
-  // In elements: the largest power of two of which all strides but 1 are multiples.
+  // In elements: the largest power of two of which all strides but 1 are multiples, and, of an
+  // output, where it begins: so are the places where its rows do.
   std::int64_t row_alignment;
 };
 
+// Where an output begins: at a cache line, as most large arrays do, or anywhere on one, as those do
+// that malloc gives or that lie within others.
+enum class Placement : std::uint8_t { at_line, anywhere };
+
 struct Problem {
-  // Both must outlive it.
-  Problem(const Contraction& contraction, const Target& target);
+  // Contraction and target must outlive it.
+  Problem(const Contraction& contraction, const Target& target,
+          Placement placement = Placement::at_line);
 
   std::int64_t vectors_in(std::int64_t elements) const {
     return (elements + lanes - 1) >> lane_bits;
@@ -82,6 +88,7 @@ struct Problem {
   Operand out;
   // A copy that L3 has room for, beside others, and whose rows do not share few sets of L1 and L2.
   bool is_held_by_l3;
+  Placement placement;  // of the output
 };
 
 }  // namespace einjit

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "einjit/kernel.hpp"
@@ -13,6 +14,7 @@ namespace einjit {
 struct ExecutableStep {
   Plan plan;
   std::vector<int> operands;  // output first: kernel operand numbers, or kFirstTemporary + t
+  std::optional<Plan> elsewhere = {};  // for an output that does not begin at a cache line
 };
 
 struct Executable {
@@ -26,7 +28,7 @@ struct Executable {
 
   // The one unit to call with the operands as they are, or null.
   const PlanCall::Variant* direct() const {
-    if (steps.size() != 1 || !steps[0].plan.is_direct) return nullptr;
+    if (steps.size() != 1 || !steps[0].plan.is_direct || steps[0].elsewhere) return nullptr;
     const PlanCall& call = steps[0].plan.calls[0];
     const PlanCall::Variant& variant = call.variants[0];
     for (const auto& code : variant.code)

@@ -22,7 +22,8 @@ bool run_step(const Executable& executable, const ExecutableStep& step, void* co
             ? static_cast<char*>(operands[number])
             : workspace + executable.temporary_offsets[number - Executable::kFirstTemporary];
   }
-  return run(step.plan, pointers, scale, executor, arena);
+  const bool is_elsewhere = step.elsewhere && items_past_line(pointers[0], 1) > 0;
+  return run(is_elsewhere ? *step.elsewhere : step.plan, pointers, scale, executor, arena);
 }
 
 Status run_all_steps(const Executable& executable, void* const* operands, const Scale& scale,
@@ -60,7 +61,10 @@ std::size_t Kernel::scratch_bytes() const {
   const Executable& executable = *state_->executable;
   if (direct_) return 0;
   std::size_t most = 0;
-  for (const ExecutableStep& step : executable.steps) most = std::max(most, arena_bytes(step.plan));
+  for (const ExecutableStep& step : executable.steps) {
+    most = std::max(most, arena_bytes(step.plan));
+    if (step.elsewhere) most = std::max(most, arena_bytes(*step.elsewhere));
+  }
   // One line more, for memory that does not begin on one.
   return most + Arena::rounded(static_cast<std::size_t>(executable.workspace_bytes)) + Arena::kLine;
 }

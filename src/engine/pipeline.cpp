@@ -8,6 +8,7 @@
 
 #include "load/open_codegen.hpp"
 #include "lower/lower.hpp"
+#include "schedule/alignment.hpp"
 
 namespace einjit {
 namespace {
@@ -124,6 +125,18 @@ Result<LoweredStep> lower_step(const Contraction& contraction, const Target& tar
                      choice.seconds};
 }
 
+Result<std::optional<LoweredStep>> lower_elsewhere(const LoweredStep& step, const Target& target,
+                                                   const CompileOptions& options) {
+  const Contraction& c = step.contraction;
+  if (step.schedule.store != Store::streaming || c.has_sum() || !options.schedule.empty() ||
+      !c.dynamic.empty() || depends_on_place(step.schedule, c))
+    return std::nullopt;
+  const Choice choice = choose_schedule(c, target, Placement::anywhere);
+  Result<LoweredStep> lowered = lower_step(c, target, options, &choice);
+  if (!lowered) return std::unexpected(lowered.error());
+  return std::move(*lowered);
+}
+
 Result<std::shared_ptr<const Executable>> build_executable(
     const Contraction& canonical, const Target& target, const CompileOptions& options,
     UnitProvider& units, CompileReport* report, std::span<const Choice> chosen,
@@ -165,10 +178,18 @@ Result<std::shared_ptr<const Executable>> build_executable(
     for (const auto& item : lowered->schedule.outer)
       if (const auto* pack = std::get_if<PackSpec>(&item); pack && pack->factor >= 0) --factors;
     made->flops += step.contraction.point_count() * factors;
+    if (step.result == kOutput) {
+      Result<std::optional<LoweredStep>> elsewhere = lower_elsewhere(*lowered, target, options);
+      if (!elsewhere) return std::unexpected(elsewhere.error());
+      if (*elsewhere) ready.elsewhere = make_plan((*elsewhere)->nest, (*elsewhere)->shape);
+    }
     made->steps.push_back(std::move(ready));
   }
   std::vector<Plan*> plans;
-  for (ExecutableStep& step : made->steps) plans.push_back(&step.plan);
+  for (ExecutableStep& step : made->steps) {
+    plans.push_back(&step.plan);
+    if (step.elsewhere) plans.push_back(&*step.elsewhere);
+  }
   load_units(plans, units, default_executor());
   watch.lap("code");
   if (report) report->predicted_seconds = made->predicted_seconds;

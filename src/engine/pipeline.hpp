@@ -34,6 +34,11 @@ struct LoweredStep {
 Result<LoweredStep> lower_step(const Contraction& contraction, const Target& target,
                                const CompileOptions& options, const Choice* chosen = nullptr);
 
+// The same for an output that does not begin at a cache line, if it had better be written otherwise
+// then: a copy that is written past the caches as if it did.
+Result<std::optional<LoweredStep>> lower_elsewhere(const LoweredStep& step, const Target& target,
+                                                   const CompileOptions& options);
+
 // What is known of a step's schedule; null if it is still to be chosen.
 inline const Choice* choice_of(const Step& step) { return step.choice ? &*step.choice : nullptr; }
 

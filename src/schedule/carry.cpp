@@ -58,18 +58,27 @@ class Carrier {
                         });
   }
   void shorten(const LoopSpec& loop) {
+    if (loop.label == tile_.vec) length_before_ = length_[loop.label];
     length_[loop.label] = std::min(length_[loop.label], loop.step);
   }
 
   // Threads take long pieces of rows, in strips of which tiles go.
   void share_row() {
+    LoopSpec* outside = row_ > 0 ? std::get_if<LoopSpec>(&schedule_.outer[row_ - 1]) : nullptr;
+    if (outside && outside->label != tile_.vec) outside = nullptr;
     const LoopSpec strip = at(row_);
-    if (strip.order != Order::parallel) return;
-    const std::int64_t least = kLeastPiece * line_items(), length = length_[tile_.vec];
-    if (length < 4 * least) return;
+    if (strip.order != Order::parallel && !outside) return;
+    const std::int64_t least = kLeastPiece * line_items();
+    const std::int64_t length = outside ? length_before_ : length_[tile_.vec];
+    if (length < 2 * least) return;
     const std::int64_t most = std::max(least, (length + kPieces - 1) / kPieces);
+    const std::int64_t step = (most + strip.step - 1) / strip.step * strip.step;
+    if (outside) {
+      outside->step = length_[tile_.vec] = std::max(outside->step, step);
+      return;
+    }
     LoopSpec piece = strip;
-    piece.step = (most + strip.step - 1) / strip.step * strip.step;
+    piece.step = step;
     at(row_).order = Order::serial;
     insert(piece);
   }
@@ -120,19 +129,24 @@ class Carrier {
   const Problem& p_;
   const RegisterTile& tile_;
   std::vector<std::int64_t> length_;  // of each label's range, outside the row's loop
+  std::int64_t length_before_ = 0;    // of the row's, outside the last loop over it before
   Place row_ = 0;
 };
+
+// Whether tiles hold pieces of the output's rows, in vectors that are lines.
+bool can_carry(const Problem& p, const RegisterTile& tile) {
+  const std::int64_t line = p.target.line_bytes / p.item;
+  return tile.vec >= 0 && tile.packed == 0 && p.reduced.empty() && p.c.beta == Beta::zero &&
+         p.c.dynamic.empty() && p.lanes == line && p.c.out.strides[tile.vec] == 1 &&
+         tile.vec_length % line == 0 && p.c.extents[tile.vec] > tile.vec_length;
+}
 
 }  // namespace
 
 bool may_carry(const Problem& p, const RegisterTile& tile) {
-  if (tile.vec < 0 || tile.packed != 0 || !p.reduced.empty() || p.c.beta != Beta::zero ||
-      !p.c.dynamic.empty())
-    return false;
   const std::int64_t line = p.target.line_bytes / p.item;
-  return p.lanes == line && p.c.out.strides[tile.vec] == 1 && p.out.row_alignment < line &&
-         tile.vec_length % line == 0 && p.c.extents[tile.vec] >= kLeastRow * line &&
-         p.c.extents[tile.vec] > tile.vec_length && p.outgrows_caches(p.out);
+  return can_carry(p, tile) && p.out.row_alignment < line &&
+         p.c.extents[tile.vec] >= kLeastRow * line && p.outgrows_caches(p.out);
 }
 
 bool carry_lines(Schedule& schedule, const Problem& problem, const RegisterTile& tile) {

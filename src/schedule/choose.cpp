@@ -159,9 +159,10 @@ void for_each_candidate(const Problem& p, const Problem& tiled, bool has_product
 
 // All candidates; those of three inputs may go by tiles of two.
 template <class Keep>
-void for_each_schedule(const Contraction& c, const Target& target, const Keep& keep) {
+void for_each_schedule(const Contraction& c, const Target& target, Placement placement,
+                       const Keep& keep) {
   double limit = HUGE_VAL;
-  const Problem p(c, target);
+  const Problem p(c, target, placement);
   auto keep_if_better = [&](const Schedule& schedule, const RegisterTile& tile, double cycles) {
     return cycles < limit ? limit = keep(schedule, tile, cycles) : limit;
   };
@@ -188,10 +189,10 @@ double seconds_of(const Contraction& c, const Target& target, double cycles) {
 
 }  // namespace
 
-Choice choose_schedule(const Contraction& c, const Target& target) {
+Choice choose_schedule(const Contraction& c, const Target& target, Placement placement) {
   Choice best;
   double least = HUGE_VAL;
-  for_each_schedule(c, target,
+  for_each_schedule(c, target, placement,
                     [&](const Schedule& schedule, const RegisterTile& tile, double cycles) {
                       best = {schedule, tile, 0};
                       return least = cycles;
@@ -202,7 +203,7 @@ Choice choose_schedule(const Contraction& c, const Target& target) {
 
 std::vector<Choice> best_schedules(const Contraction& c, const Target& target, std::size_t most) {
   std::vector<Choice> best;  // `seconds` holds cycles at first
-  for_each_schedule(c, target,
+  for_each_schedule(c, target, Placement::at_line,
                     [&](const Schedule& schedule, const RegisterTile& tile, double cycles) {
                       if (std::ranges::find(best, schedule, &Choice::schedule) == best.end()) {
                         best.insert(std::ranges::upper_bound(best, cycles, {}, &Choice::seconds),

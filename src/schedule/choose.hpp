@@ -18,7 +18,8 @@ struct Choice {
 };
 
 // For a canonical contraction whose output is not empty.
-Choice choose_schedule(const Contraction& contraction, const Target& target);
+Choice choose_schedule(const Contraction& contraction, const Target& target,
+                       Placement placement = Placement::at_line);
 
 // The `most` schedules with the least predicted time, best first, no two equal: what tuning tries.
 std::vector<Choice> best_schedules(const Contraction& contraction, const Target& target,

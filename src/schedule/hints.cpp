@@ -71,7 +71,8 @@ class Hints {
     if (goes_by_diagonals() ? p_.outgrows_l2(p_.out) && overfills_a_set(p_, tile_)
                             : p_.outgrows_caches(p_.out)) {
       schedule_.store = Store::streaming;
-      const bool has_whole_lines = !stream_fault(schedule_, c_, length_);
+      const bool has_whole_lines =
+          p_.placement == Placement::at_line && !stream_fault(schedule_, c_, length_);
       align(schedule_, c_);
       if (is_worth_aligning(has_whole_lines)) return;
       unalign(schedule_);
@@ -405,7 +406,8 @@ Label rows_asked_by_blocks(const Problem& p, const RegisterTile& tile) {
   if (found == strides.end() || strides[tile.vec] == 1) return -1;
   const auto row = static_cast<Label>(found - strides.begin());
   const std::int64_t line = p.target.line_bytes / p.item, step = tile.step_of(row);
-  const bool has_whole_lines = p.in[0].row_alignment >= line;
+  // Rows of whole lines, or a tile that has more to do than those whose rows are: it carries.
+  const bool has_whole_lines = p.in[0].row_alignment >= line || p.out.row_alignment < line;
   // Whole lines are asked for with each vector as well, unless rows are long.
   const std::int64_t least = step < line ? kLeastBlockLines : kLongRowLines;
   return step > 1 && step <= line && has_whole_lines && p.c.extents[row] >= least * line ? row : -1;

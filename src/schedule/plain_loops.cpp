@@ -22,6 +22,7 @@ constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after 
 constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole pages of memory
 constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewer to write
 constexpr std::int64_t kMostRead = 16;
+constexpr std::int64_t kManyPages = 2;   // times as many as the TLB holds
 constexpr std::int64_t kBoxesInL2 = 16;  // of what is made in a buffer
 constexpr std::int64_t kLongRun = 1024;  // bytes of the input, in such a box
 
@@ -164,6 +165,8 @@ void PlainLoops::cut_pages(Label row) {
   if (target_.tlb_pages == 0) return;
   const auto elements = static_cast<std::int64_t>(p_.out.elements);
   std::int64_t pages = std::min(elements * p_.item / kPage, elements / c_.extents[row]);
+  // Where lines are carried, whole rows of the input are worth more.
+  if (plan_.carries_lines && pages <= kManyPages * target_.tlb_pages) return;
   for (Label l : order_) {
     if (l == row || pages <= target_.tlb_pages) continue;
     const std::int64_t pieces = (pages + target_.tlb_pages - 1) / target_.tlb_pages;

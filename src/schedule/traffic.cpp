@@ -34,8 +34,9 @@ constexpr double kAloneCopied = 0.7;    // more of a line written past the cache
 constexpr double kAloneInTile = 0.2;    // whose neighbour the next tile writes, on meshes
 constexpr double kReadFirst = 1.8;      // of a line that a copy writes into caches, on meshes
 constexpr double kLeavesAlone = 0.6;    // more of it, if its neighbours do not leave with it
+constexpr double kTornAlone = 12;       // times a part of a line, which is read first, on meshes
 constexpr double kEndsOfRun = 10;       // lines that those of a run from a buffer take the time of
-constexpr double kDrained = 0.8;        // more of a line written while nothing is read
+constexpr double kDrained = 1.4;        // more of a line written while nothing is read
 constexpr double kOpenRows = 16;        // of memory, between two of whose lines others are written
 constexpr double kManyRows = 64;
 constexpr double kShortBurst = 8;      // lines a tile writes past the caches
@@ -222,7 +223,9 @@ class Analysis : Fetching {
     if (schedule_.store == Store::cached) return 2 * written_back_cost(s);
     if (is_drained()) return 1 + kEndsOfRun * line_items() / s.boxes[s.to].run;
     if (carried_loop(schedule_)) return carried_cost(schedule_, p_.c);
-    return 1 + unaligned_part(schedule_, p_.c, s.operand->row_alignment);
+    const bool is_torn = target_.page_streams > 0 && p_.reduced.empty();
+    return 1 +
+           (is_torn ? kTornAlone : 1) * unaligned_part(schedule_, p_.c, s.operand->row_alignment);
   }
 
   // Of a line that a copy does not write past the caches, on meshes: it is read first, alone, and
