@@ -88,6 +88,24 @@ std::string header(const Program& program, std::size_t step) {
   return fmt::format("# step {}\n", step);
 }
 
+// At a stage below the path's.
+std::string text_of(const LoweredStep& step, const Target& target, Stage stage) {
+  if (stage == Stage::schedule) return to_string(step.schedule, step.contraction);
+  if (stage == Stage::loops) return step.nest.to_string();
+  const Plan plan = make_plan(step.nest, step.shape);
+  const Codegen& codegen = open_codegen(target);
+  std::string text;
+  auto add = [&](const Unit& unit) {
+    text +=
+        fmt::format("; unit {}\n{}", unit.key(),
+                    stage == Stage::llvm ? codegen.llvm_text(unit) : codegen.assembly_text(unit));
+  };
+  for (const PlanCall& call : plan.calls)
+    for (const PlanCall::Variant& variant : call.variants) add(variant.unit);
+  for (const PlanDrain& drain : plan.drains) add(drain.unit);
+  return text;
+}
+
 }  // namespace
 
 Result<Bound> bind_expression(const Expression& expression, std::span<const Layout> inputs,
@@ -215,19 +233,13 @@ Result<std::string> explain_stage(const Expression& expression, std::span<const 
     text += header(program, s);
     Result<LoweredStep> step = lower_step(program.steps[s].contraction, target, options);
     if (!step) return std::unexpected(step.error());
-    if (stage == Stage::schedule) {
-      text += to_string(step->schedule, step->contraction);
-    } else if (stage == Stage::loops) {
-      text += step->nest.to_string();
-    } else {
-      const Plan plan = make_plan(step->nest, step->shape);
-      const Codegen& codegen = open_codegen(target);
-      for (const PlanCall& call : plan.calls)
-        for (const PlanCall::Variant& variant : call.variants)
-          text += fmt::format("; unit {}\n{}", variant.unit.key(),
-                              stage == Stage::llvm ? codegen.llvm_text(variant.unit)
-                                                   : codegen.assembly_text(variant.unit));
-    }
+    text += text_of(*step, target, stage);
+    if (program.steps[s].result != kOutput) continue;
+    Result<std::optional<LoweredStep>> elsewhere = lower_elsewhere(*step, target, options);
+    if (!elsewhere) return std::unexpected(elsewhere.error());
+    if (*elsewhere)
+      text += "# where the output does not begin at a cache line\n" +
+              text_of(**elsewhere, target, stage);
   }
   return text;
 }

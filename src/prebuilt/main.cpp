@@ -55,17 +55,9 @@ class Collector {
     for (const Step& step : program.steps) {
       const LoweredStep lowered =
           value_or_throw(lower_step(step.contraction, target, options, choice_of(step)));
-      if (lowered.shape != UnitShape::argument) continue;
-      const Plan plan = sample.is_common ? make_plan(lowered.nest, lowered.shape)
-                                         : make_covering_plan(lowered.nest, Cover::all_labels);
-      std::set<std::string> seen;
-      for (const PlanCall& call : plan.calls)
-        for (const PlanCall::Variant& variant : call.variants)
-          if (const std::string key = variant.unit.key(); seen.insert(key).second) {
-            Wanted& wanted = units_[key];
-            wanted.unit = variant.unit;
-            wanted.samples += sample.is_common ? kFewSamples : 1;
-          }
+      add(lowered, sample);
+      if (const auto elsewhere = value_or_throw(lower_elsewhere(lowered, target, options)))
+        add(*elsewhere, sample);
     }
   }
   // Units that several samples share.
@@ -77,6 +69,23 @@ class Collector {
   }
 
  private:
+  void add(const LoweredStep& step, const Sample& sample) {
+    if (step.shape != UnitShape::argument) return;
+    const Plan plan = sample.is_common ? make_plan(step.nest, step.shape)
+                                       : make_covering_plan(step.nest, Cover::all_labels);
+    std::set<std::string> seen;
+    auto add_unit = [&](const Unit& unit) {
+      const std::string key = unit.key();
+      if (!seen.insert(key).second) return;
+      Wanted& wanted = units_[key];
+      wanted.unit = unit;
+      wanted.samples += sample.is_common ? kFewSamples : 1;
+    };
+    for (const PlanCall& call : plan.calls)
+      for (const PlanCall::Variant& variant : call.variants) add_unit(variant.unit);
+    for (const PlanDrain& drain : plan.drains) add_unit(drain.unit);
+  }
+
   static constexpr int kFewSamples = 2;
   struct Wanted {
     Unit unit;
