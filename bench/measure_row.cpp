@@ -48,7 +48,7 @@ struct Arrays {
   static std::size_t bytes_of(const Layout& layout) {
     const std::int64_t bytes =
         std::max<std::int64_t>(layout.footprint(), 1) * size_of(layout.dtype);
-    return static_cast<std::size_t>((bytes + 63) / 64 * 64);
+    return static_cast<std::size_t>((bytes + 63) / 64 * 64 + 64);  // room to begin within a line
   }
 
   void add_memory(const Layout& layout) {
@@ -177,6 +177,7 @@ std::vector<Arrays> sets_of_arrays(const Row& row, const Layout& output, std::in
       &arrays == &sets.front() ? arrays.add(layout, random) : arrays.add_copy(layout, sets.front());
     };
     add(output);
+    arrays.pointers.back() = static_cast<char*>(arrays.pointers.back()) + row.output_shift;
     for (const Layout& layout : row.operands) add(layout);
   }
   return sets;

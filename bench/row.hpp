@@ -14,6 +14,7 @@ struct Row {
   einjit::DType dtype;
   std::vector<einjit::Layout> operands;       // sliding windows and the like have strides
   std::optional<einjit::Layout> output = {};  // row-major if absent
+  std::int64_t output_shift = 0;              // bytes from a cache line to where it begins
 };
 
 // All rows of a suite. Throws for names that are not among kSuites.

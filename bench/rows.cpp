@@ -210,6 +210,12 @@ std::vector<Row> memory() {
     add("permutation 4-d", "ijkl->ljik", {{64, 48, 64, 64}});
     add("permutation 5-d", "ijklm->mkjil", {{24, 40, 16, 32, 40}});
     add("permutation 6-d", "ijklmn->ljnimk", {{16, 12, 24, 16, 16, 20}});
+    add("odd transpose", "ij->ji", {{3000, 2500}});
+    add("odd permutation 3-d", "ijk->jki", {{225, 224, 65}});
+    add("odd permutation 4-d", "ijkl->jlik", {{50, 36, 13, 500}});
+    add("odd small transposes", "ijk->ikj", {{5000, 49, 50}});
+    add("transpose 4096 off lines", "ij->ji", {{4096, 4096}});
+    rows.back().output_shift = 16;
     add("short fast label", "ijkl->ikjl", {{64, 256, 256, 3}});
     add("channels apart", "ij->ji", {{4 << 20, 3}});
     add("channels together", "ji->ij", {{3, 4 << 20}});

@@ -227,13 +227,15 @@ std::vector<std::int64_t> PlainLoops::box_lengths() {
       if (next == rows.strides.end()) break;
       const auto l = static_cast<Label>(next - rows.strides.begin());
       if (c_.extents[l] == 1) break;
-      lengthen(l, (wanted + run - 1) / run);
+      const std::int64_t more = (wanted + run - 1) / run;
+      lengthen(l, 2 * more > c_.extents[l] ? c_.extents[l] : more);
       goes_on = box[l] == c_.extents[l];
       run *= c_.extents[l];
     }
   };
-  along(a, plan_.order == LoopOrder::by_runs_read ? kLongRun / p_.item : line_items());
-  along(c_.out, most);
+  along(a, plan_.order == LoopOrder::by_runs_read ? kLongRun / p_.item : 2 * line_items());
+  // Of the output's as much as L1 has room for: longer runs are hardly better.
+  along(c_.out, target_.l1_bytes / 2 / p_.item);
   return box;
 }
 

@@ -53,8 +53,8 @@ class PlainLoops {
   // Some lines of rows of the output by a few lines of rows of the input, tiles going along these:
   // memory reads and writes several lines of a page at a time, and of few pages.
   void add_moved_blocks();
-  // Boxes of the output in a buffer: whole rows, as many as lie end to end there, by a line of the
-  // input's rows, or, if these come first, by long pieces of them.
+  // Boxes of the output in a buffer: whole rows, as many as lie end to end there, by two lines of
+  // the input's rows, or, if these come first, by long pieces of them.
   void add_boxes();
   std::vector<std::int64_t> box_lengths();
   // Blocks of tiles, each by its diagonals.
