@@ -31,8 +31,10 @@ void CarriedRows::flush() {
       for (const Row& row : rows_) store(row, edges);
     };
   };
-  auto whole = [&] {
-    for (const Row& row : rows_) store_whole(row);
+  auto store_in_place = [&](Way way) {
+    return [this, way] {
+      for (const Row& row : rows_) store_as_it_lies(row, way);
+    };
   };
   auto at_edges = [&] {
     auto at_end = [&] {
@@ -45,19 +47,24 @@ void CarriedRows::flush() {
     frame_.emit_if(frame_.is_told(static_cast<StoreMode>(kBeginsRows | kEndsRows)), at_edges,
                    store_all({false, false}));
   };
-  frame_.emit_if(frame_.is_told(kStreams), whole, carried);
+  auto anywhere = [&] {
+    frame_.emit_if(frame_.is_on_element(), carried, store_in_place(Way::plain));
+  };
+  frame_.emit_if(frame_.is_told(kStreams), store_in_place(Way::streamed), anywhere);
   rows_.clear();
 }
 
-void CarriedRows::store_whole(const Row& row) {
+void CarriedRows::store_as_it_lies(const Row& row, Way way) {
   for (std::size_t p = 0; p < row.values.size(); ++p) {
     llvm::Value* where =
         box_.address(0, unit_.out, row.at, static_cast<std::int64_t>(p) * box_.lanes());
     if (p + 1 == row.values.size() && !last_.is_whole())
       frame_.builder().CreateMaskedStore(row.values[p], where, box_.alignment(),
                                          box_.mask_of(last_));
-    else
+    else if (way == Way::streamed)
       frame_.stream(row.values[p], where);
+    else
+      frame_.builder().CreateAlignedStore(row.values[p], where, box_.alignment());
   }
 }
 

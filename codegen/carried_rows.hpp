@@ -31,7 +31,10 @@ class CarriedRows {
     bool begins, ends;
   };
 
-  void store_whole(const Row& row);
+  // Rows that begin at lines, or not even at whole elements of one.
+  enum class Way : std::uint8_t { plain, streamed };
+
+  void store_as_it_lies(const Row& row, Way way);
   void store(const Row& row, Edges edges);
   llvm::Value* mask(std::size_t line, std::size_t lines, Edges edges, llvm::Value* past);
   llvm::Value* order(llvm::Value* past_bytes);

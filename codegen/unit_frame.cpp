@@ -160,15 +160,23 @@ llvm::Value* UnitFrame::numbers() {
 }
 
 llvm::Value* UnitFrame::is_aligned() {
-  constexpr std::uint64_t kLine = 64;
-  if (!aligned_) {
+  return is_multiple(static_cast<std::uint64_t>(kLineBytes), aligned_);
+}
+
+llvm::Value* UnitFrame::is_on_element() {
+  return is_multiple(element_->getPrimitiveSizeInBits() / 8, on_element_);
+}
+
+// Of the output's pointer, and a power of two.
+llvm::Value* UnitFrame::is_multiple(std::uint64_t bytes, llvm::Value*& known) {
+  if (!known) {
     auto* type = entry_builder_.getInt64Ty();
     auto* address = entry_builder_.CreatePtrToInt(pointers_[0], type);
-    aligned_ = entry_builder_.CreateICmpEQ(
-        entry_builder_.CreateAnd(address, entry_builder_.getInt64(kLine - 1)),
+    known = entry_builder_.CreateICmpEQ(
+        entry_builder_.CreateAnd(address, entry_builder_.getInt64(bytes - 1)),
         entry_builder_.getInt64(0));
   }
-  return aligned_;
+  return known;
 }
 
 void UnitFrame::emit_if(llvm::Value* condition, const std::function<void()>& then,

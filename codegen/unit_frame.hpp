@@ -68,6 +68,8 @@ class UnitFrame {
 
   // Whether the output's pointer is on a cache line, computed once.
   llvm::Value* is_aligned();
+  // Whether it is a whole number of elements: anything else is slow, but allowed.
+  llvm::Value* is_on_element();
   // if (condition) then() else otherwise(); neither may define what is used after.
   void emit_if(llvm::Value* condition, const std::function<void()>& then,
                const std::function<void()>& otherwise);
@@ -99,6 +101,7 @@ class UnitFrame {
 
  private:
   llvm::Value* scale(int index, llvm::Value*& cached);
+  llvm::Value* is_multiple(std::uint64_t bytes, llvm::Value*& known);
   Values loop(llvm::Value* trips, Values carried, const LoopBody& body);
   Values emit_unless_zero(llvm::Value* number, Values carried, const LoopBody& body);
   llvm::Value* slot(int index);
@@ -114,7 +117,7 @@ class UnitFrame {
   llvm::Value *ahead_at_ = nullptr,
               *ahead_base_ = nullptr;  // of the list; every loop carries the first
   llvm::BasicBlock* start_;
-  llvm::Value *alpha_ = nullptr, *beta_ = nullptr, *aligned_ = nullptr;
+  llvm::Value *alpha_ = nullptr, *beta_ = nullptr, *aligned_ = nullptr, *on_element_ = nullptr;
   int mode_slot_;
   std::map<std::int64_t, llvm::Value*> told_;
   std::map<int, llvm::Value*> slots_;

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "einjit/einjit.hpp"
 #include "support/arrays.hpp"
@@ -228,6 +229,35 @@ TEST(Schedules, LinesAreCarriedAndRunsDrained) {
           check_placed<float>(DType::f32, schedule, rows, row, isa);
           check_placed<double>(DType::f64, schedule, rows, row, isa);
         }
+}
+
+// An output on an odd byte, where no line begins with an element: written in the ordinary way.
+TEST(Schedules, OutputsOnOddBytes) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  constexpr std::int64_t kI = 100, kJ = 21;
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {kI, kJ})};
+  const auto a = ramp<float>(kI * kJ, 97);
+  for (const char* schedule :
+       {"loop i 32 carried; loop j 8; stream out; tile i vec 32, j unroll 8",
+        "loop j 8; buffer out; loop i 32; stream out; tile i vec 32, j unroll 8",
+        "loop j 1; loop i 32 aligned; stream out; tile i vec 32"}) {
+    CompileOptions options;
+    options.schedule = schedule;
+    const Kernel kernel = engine.compile("ij->ji", layouts, options);
+    std::vector<char> memory(kI * kJ * sizeof(float) + 8, 1);
+    char* out = memory.data() + 2;
+    const float* in = a.data();
+    void* const pointers[] = {out, const_cast<float*>(in)};
+    ASSERT_EQ(kernel.run(pointers), Status::ok);
+    for (std::int64_t j = 0; j < kJ; ++j)
+      for (std::int64_t i = 0; i < kI; ++i) {
+        float value;
+        std::memcpy(&value, out + (j * kI + i) * 4, sizeof(value));
+        ASSERT_EQ(value, a[static_cast<std::size_t>(i * kJ + j)]) << schedule;
+      }
+    EXPECT_EQ(out[-1], 1);
+    EXPECT_EQ(out[kI * kJ * 4], 1);
+  }
 }
 
 // Whole blocks of tiles and what is left at two edges, with the output on a cache line and beside

@@ -5,7 +5,9 @@
 // it is aligned, the first piece ends where the output's next cache line begins. A tile with a
 // `carry` inside a carried loop writes of each row of its box, with what it finds in the row's
 // place of that buffer, all whole lines; the rest goes there, or, in the loop's last piece, to the
-// output. `Tile` works on the box of the current ranges of its variables:
+// output.
+//
+// `Tile` works on the box of the current ranges of its variables:
 //
 //     out[x] = update(sum over the tile's reduced labels of in0[x] * in1[x] * ...)
 //

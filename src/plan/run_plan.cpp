@@ -155,11 +155,29 @@ class DrainRuns {
     if (left == merged_) {
       char* const pointers[] = {to, from};
       const std::int64_t elements = bytes_ / run_.plan.item_bytes;
+      if (reinterpret_cast<std::uintptr_t>(to) % static_cast<std::size_t>(run_.plan.item_bytes))
+        return copy_elements(to, from, elements);
       return drain_.code->run(pointers, &elements, run_.scale);
     }
     const PlanDrain::Move& move = drain_.moves[left - 1];
     for (std::int64_t p = 0; p < length(move); ++p)
       go_through(left - 1, to + p * move.to, from + p * move.from);
+  }
+
+  // To a place that is no whole number of elements, of which no line begins with one.
+  void copy_elements(char* to, const char* from, std::int64_t count) const {
+    drain_.unit.dtype == DType::f32 ? copy_as<float>(to, from, count)
+                                    : copy_as<double>(to, from, count);
+  }
+  template <class T>
+  void copy_as(char* to, const char* from, std::int64_t count) const {
+    const T alpha = drain_.unit.alpha == Alpha::runtime ? static_cast<T>(run_.scale[0]) : T(1);
+    for (std::int64_t n = 0; n < count; ++n) {
+      T value;
+      std::memcpy(&value, from + n * std::int64_t{sizeof(T)}, sizeof(T));
+      value *= alpha;
+      std::memcpy(to + n * std::int64_t{sizeof(T)}, &value, sizeof(T));
+    }
   }
 
   const Run& run_;
