@@ -3,7 +3,7 @@
 #include <llvm/IR/Intrinsics.h>
 #include <llvm/IR/IntrinsicsX86.h>
 
-#include <numeric>
+#include <bit>
 
 namespace einjit {
 namespace {
@@ -102,22 +102,15 @@ void CarriedRows::store(const Row& row, Edges edges) {
 llvm::Value* CarriedRows::mask(std::size_t line, std::size_t lines, Edges edges,
                                llvm::Value* past) {
   auto& builder = frame_.builder();
-  const auto width = static_cast<unsigned>(box_.lanes());
-  auto spread = [&](llvm::Value* count) {
-    return builder.CreateVectorSplat(width, builder.CreateTrunc(count, builder.getInt32Ty()));
-  };
-  auto numbers = [&](std::size_t first) {
-    std::vector<std::uint32_t> lanes(width);
-    std::iota(lanes.begin(), lanes.end(), static_cast<std::uint32_t>(first));
-    return llvm::ConstantDataVector::get(builder.getContext(), lanes);
-  };
+  const int width = box_.lanes();
   llvm::Value* some = nullptr;
-  if (edges.begins && line == 0) some = builder.CreateICmpUGE(numbers(0), spread(past));
+  if (edges.begins && line == 0) some = frame_.lanes_before(past, 0, width, false);
   if (edges.ends && line + 1 >= lines) {
-    llvm::Value* active = last_.active_slot < 0 ? builder.getInt64(width)
-                                                : frame_.times(Size{0, last_.active_slot}, 1);
-    llvm::Value* end = spread(builder.CreateAdd(past, active));
-    llvm::Value* before = builder.CreateICmpULT(numbers((line + 1 - lines) * width), end);
+    llvm::Value* active = last_.active_slot < 0
+                              ? builder.getInt64(static_cast<std::uint64_t>(width))
+                              : frame_.times(Size{0, last_.active_slot}, 1);
+    llvm::Value* before =
+        frame_.lanes_before(builder.CreateAdd(past, active), line < lines ? 0 : width, width);
     some = some ? builder.CreateAnd(some, before) : before;
   }
   return some;

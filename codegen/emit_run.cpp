@@ -1,9 +1,6 @@
 #include "emit_run.hpp"
 
-#include <llvm/IR/Intrinsics.h>
-
 #include <bit>
-#include <numeric>
 
 namespace einjit {
 namespace {
@@ -82,7 +79,7 @@ class RunEmitter {
   // Fewer than a line.
   void put_some(const Values& at, llvm::Value* count) {
     for (int v = 0; v < line_ / lanes_; ++v) {
-      llvm::Value* some = lanes_before(count, v * lanes_);
+      llvm::Value* some = frame_.lanes_before(count, v * lanes_, lanes_);
       llvm::Value* vector = builder_.CreateMaskedLoad(type_, place(at[1], v), alignment(), some,
                                                       llvm::Constant::getNullValue(type_));
       builder_.CreateMaskedStore(scaled(vector), place(at[0], v), alignment(), some);
@@ -92,14 +89,6 @@ class RunEmitter {
   llvm::Value* place(llvm::Value* from, int vector) {
     return builder_.CreateConstGEP1_64(frame_.element(), from,
                                        static_cast<std::uint64_t>(vector * lanes_));
-  }
-
-  llvm::Value* lanes_before(llvm::Value* count, int first) {
-    std::vector<std::uint32_t> lanes(static_cast<std::size_t>(lanes_));
-    std::iota(lanes.begin(), lanes.end(), static_cast<std::uint32_t>(first));
-    llvm::Value* all = builder_.CreateVectorSplat(
-        static_cast<unsigned>(lanes_), builder_.CreateTrunc(count, builder_.getInt32Ty()));
-    return builder_.CreateICmpULT(llvm::ConstantDataVector::get(builder_.getContext(), lanes), all);
   }
 
   UnitFrame& frame_;

@@ -2,6 +2,8 @@
 
 #include <llvm/IR/Function.h>
 
+#include <numeric>
+
 namespace einjit {
 namespace {
 
@@ -15,6 +17,17 @@ llvm::Type* element_type(llvm::LLVMContext& context, DType type) {
       return llvm::Type::getDoubleTy(context);
   }
   return nullptr;
+}
+
+// Lanes, numbered from `first` on, that lie before a number, or that do not.
+llvm::Value* compare_lanes(llvm::IRBuilder<>& builder, llvm::Value* count, int first, int width,
+                           bool before) {
+  std::vector<std::uint32_t> lanes(static_cast<std::size_t>(width));
+  std::iota(lanes.begin(), lanes.end(), static_cast<std::uint32_t>(first));
+  auto* numbers = llvm::ConstantDataVector::get(builder.getContext(), lanes);
+  auto* all = builder.CreateVectorSplat(static_cast<unsigned>(width),
+                                        builder.CreateTrunc(count, builder.getInt32Ty()));
+  return before ? builder.CreateICmpULT(numbers, all) : builder.CreateICmpUGE(numbers, all);
 }
 
 }  // namespace
@@ -252,16 +265,12 @@ llvm::Value* UnitFrame::is_aligned_and(const Size& a, const Size& b, std::int64_
 
 llvm::Value* UnitFrame::lanes_before(int index, int first, int width) {
   llvm::Value*& mask = masks_[{index, first, width}];
-  if (!mask) {
-    std::vector<llvm::Constant*> lanes;
-    for (int l = 0; l < width; ++l)
-      lanes.push_back(entry_builder_.getInt32(static_cast<std::uint32_t>(first + l)));
-    llvm::Value* count = entry_builder_.CreateTrunc(slot(index), entry_builder_.getInt32Ty());
-    mask = entry_builder_.CreateICmpULT(
-        llvm::ConstantVector::get(lanes),
-        entry_builder_.CreateVectorSplat(static_cast<unsigned>(width), count));
-  }
+  if (!mask) mask = compare_lanes(entry_builder_, slot(index), first, width, true);
   return mask;
+}
+
+llvm::Value* UnitFrame::lanes_before(llvm::Value* count, int first, int width, bool before) {
+  return compare_lanes(builder_, count, first, width, before);
 }
 
 llvm::Value* UnitFrame::is_before(int index, int position) {

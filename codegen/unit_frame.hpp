@@ -79,6 +79,8 @@ class UnitFrame {
 
   // Which lanes of a vector whose first is number `first` lie before the number in a slot.
   llvm::Value* lanes_before(int slot, int first, int width);
+  // Before a number made here; or, if not `before`, those that do not.
+  llvm::Value* lanes_before(llvm::Value* count, int first, int width, bool before = true);
   // Whether a position does.
   llvm::Value* is_before(int slot, int position);
 

@@ -231,6 +231,35 @@ TEST(Schedules, LinesAreCarriedAndRunsDrained) {
         }
 }
 
+// Copies too large for the caches have a second schedule for outputs that begin within a line; with
+// tiny caches, small ones do.
+TEST(Schedules, OutputsWithinLinesHaveTheirOwn) {
+  Target target = Target::host();
+  target.l1_bytes = 512;
+  target.l2_bytes = 2048;
+  target.l3_bytes = 8192;
+  Engine engine(target, {.cache_directory = ""});
+  constexpr std::int64_t kI = 96, kJ = 112;
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {kI, kJ})};
+  EXPECT_NE(value_or_throw(engine.try_explain("ij->ji", layouts, Stage::schedule))
+                .find("does not begin at a cache line"),
+            std::string::npos);
+  const Kernel kernel = engine.compile("ij->ji", layouts);
+  const auto a = ramp<float>(kI * kJ, 97);
+  for (std::size_t shift : {0, 1, 4, 15}) {
+    std::vector<float> memory(kI * kJ + 48, -1);
+    float* out = memory.data();
+    while (reinterpret_cast<std::uintptr_t>(out) % 64 != 0) ++out;
+    out += shift;
+    ASSERT_EQ(kernel(out, a.data()), Status::ok);
+    for (std::int64_t j = 0; j < kJ; ++j)
+      for (std::int64_t i = 0; i < kI; ++i)
+        ASSERT_EQ(out[j * kI + i], a[static_cast<std::size_t>(i * kJ + j)]) << shift;
+    for (const float* p = memory.data(); p < memory.data() + memory.size(); ++p)
+      ASSERT_TRUE(*p == -1 || (p >= out && p < out + kI * kJ));
+  }
+}
+
 // An output on an odd byte, where no line begins with an element: written in the ordinary way.
 TEST(Schedules, OutputsOnOddBytes) {
   Engine engine(Target::host(), {.cache_directory = ""});

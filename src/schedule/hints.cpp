@@ -50,13 +50,12 @@ class Hints {
     schedule_.store = Store::cached;
     schedule_.prefetch = Prefetch::none;
     schedule_.ahead.clear();
-    if (carries_lines && carry_lines(schedule_, p_, tile_))
-      schedule_.store = Store::streaming;
-    else if (has_drained_buffer(schedule_, c_))
+    const bool is_drained = has_drained_buffer(schedule_, c_);
+    if (is_drained || (carries_lines && carry_lines(schedule_, p_, tile_)))
       schedule_.store = Store::streaming;
     else
       choose_stores();
-    if (has_drained_buffer(schedule_, c_)) return;
+    if (is_drained) return;
     if (!goes_by_diagonals() && !tile_.is_by_rows) ask_ahead();
   }
 
@@ -406,11 +405,11 @@ Label rows_asked_by_blocks(const Problem& p, const RegisterTile& tile) {
   if (found == strides.end() || strides[tile.vec] == 1) return -1;
   const auto row = static_cast<Label>(found - strides.begin());
   const std::int64_t line = p.target.line_bytes / p.item, step = tile.step_of(row);
-  // Rows of whole lines, or a tile that has more to do than those whose rows are: it carries.
-  const bool has_whole_lines = p.in[0].row_alignment >= line || p.out.row_alignment < line;
+  // Where the output's rows are no whole lines either, tiles have more to do with each.
+  const bool has_time = p.in[0].row_alignment >= line || p.out.row_alignment < line;
   // Whole lines are asked for with each vector as well, unless rows are long.
   const std::int64_t least = step < line ? kLeastBlockLines : kLongRowLines;
-  return step > 1 && step <= line && has_whole_lines && p.c.extents[row] >= least * line ? row : -1;
+  return step > 1 && step <= line && has_time && p.c.extents[row] >= least * line ? row : -1;
 }
 
 void add_hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile,
