@@ -1,6 +1,7 @@
 #include "schedule/carry.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "schedule/alignment.hpp"
@@ -8,12 +9,17 @@
 namespace einjit {
 namespace {
 
-constexpr std::int64_t kLeastRow = 4;     // lines
-constexpr std::int64_t kLeastPiece = 32;  // lines, of a row that threads share
-constexpr std::int64_t kPieces = 16;      // that may run at the same time
-constexpr std::int64_t kLeastRun = 2048;  // bytes of an input's row, in one of them
+constexpr std::int64_t kLeastRow = 4;      // lines
+constexpr std::int64_t kLeastPiece = 32;   // lines, of a row that threads share
+constexpr std::int64_t kPieces = 16;       // that may run at the same time
+constexpr std::int64_t kPiecesAcross = 4;  // of all rows, where each leaves pages of the input
+constexpr std::int64_t kLeastRun = 2048;   // bytes of an input's row, in one of them
 constexpr std::int64_t kShareOfL2 = 4;
 constexpr double kEndsOfRow = 14;  // lines that those of a piece take the time of
+constexpr double kWaits = 0.4;     // more of a line, if half as many lines wait for each
+constexpr double kWritten = 2;     // against so many
+constexpr double kOneMore =
+    0.25;  // more of a line, if a tile writes pairs of a row and one, on meshes
 
 class Carrier {
  public:
@@ -22,19 +28,20 @@ class Carrier {
 
   bool run() {
     if (!find_loop()) return false;
-    share_row();
+    if (!share_across()) share_row();
     if (at(row_).order == Order::parallel) {
       at(row_).order = Order::serial;
-      if (!share_outside()) cut_inside(kPieces, Order::parallel);
+      if (!share_outside(1)) cut_inside(kPieces, Runs::long_ones, Order::parallel);
     }
     while (waiting_bytes() * kShareOfL2 > p_.target.l2_bytes)
-      if (!cut_inside(2, Order::serial)) return false;
+      if (!cut_inside(2, Runs::long_ones, Order::serial)) return false;
     at(row_).is_carried = true;
     return true;
   }
 
  private:
   using Place = std::size_t;  // in `outer`
+  enum class Runs : std::uint8_t { long_ones, pages };
   LoopSpec& at(Place place) { return std::get<LoopSpec>(schedule_.outer[place]); }
   std::int64_t line_items() const { return p_.target.line_bytes / p_.item; }
 
@@ -62,10 +69,30 @@ class Carrier {
     length_[loop.label] = std::min(length_[loop.label], loop.step);
   }
 
+  // The one around, if it is along the rows too.
+  LoopSpec* pieces_of_row() {
+    LoopSpec* loop = row_ > 0 ? std::get_if<LoopSpec>(&schedule_.outer[row_ - 1]) : nullptr;
+    return loop && loop->label == tile_.vec ? loop : nullptr;
+  }
+
+  // Threads take some of the rows, whole, instead of pieces of all.
+  bool share_across() {
+    const LoopSpec* pieces = pieces_of_row();
+    if ((pieces ? pieces : &at(row_))->order != Order::parallel) return false;
+    const Place around = pieces ? row_ - 1 : row_;
+    if (!share_outside(kPiecesAcross) && !cut_inside(kPiecesAcross, Runs::pages, Order::parallel))
+      return false;
+    at(row_).order = Order::serial;
+    if (!pieces) return true;
+    length_[tile_.vec] = length_before_;
+    schedule_.outer.erase(schedule_.outer.begin() + static_cast<std::ptrdiff_t>(around));
+    --row_;
+    return true;
+  }
+
   // Threads take long pieces of rows, in strips of which tiles go.
   void share_row() {
-    LoopSpec* outside = row_ > 0 ? std::get_if<LoopSpec>(&schedule_.outer[row_ - 1]) : nullptr;
-    if (outside && outside->label != tile_.vec) outside = nullptr;
+    LoopSpec* outside = pieces_of_row();
     const LoopSpec strip = at(row_);
     if (strip.order != Order::parallel && !outside) return;
     const std::int64_t least = kLeastPiece * line_items();
@@ -89,9 +116,12 @@ class Carrier {
     shorten(loop);
   }
 
-  bool share_outside() {
+  // By a loop over another label, if that makes so many pieces.
+  bool share_outside(std::int64_t pieces) {
     for (Place place = 0; place < row_; ++place)
-      if (auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place])) {
+      if (auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place]);
+          loop && loop->label != tile_.vec &&
+          p_.c.extents[loop->label] > (pieces - 1) * loop->step) {
         loop->order = Order::parallel;
         return true;
       }
@@ -99,23 +129,33 @@ class Carrier {
   }
 
   // Blocks, outside of the carried loop, of a label whose loop is inside: in so many pieces, or as
-  // many as leave whole steps and long runs of the input.
-  bool cut_inside(std::int64_t pieces, Order order) {
+  // many as leave whole steps and such runs of the input.
+  bool cut_inside(std::int64_t pieces, Runs runs, Order order) {
     for (Place place = row_ + 1; place < schedule_.outer.size(); ++place) {
       const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place]);
       if (!loop) continue;
       const std::int64_t length = length_[loop->label];
-      std::int64_t least = loop->step;
-      for (const Operand& a : p_.in)
-        if (a.access->strides[loop->label] == 1)
-          least = std::max(least, std::min(kLeastRun / p_.item, (length + 1) / 2));
-      std::int64_t step = std::max((length + pieces - 1) / pieces, least);
-      step = (step + loop->step - 1) / loop->step * loop->step;
+      const std::int64_t run = least_run(loop->label, runs);
+      std::int64_t step = std::max((length + pieces - 1) / pieces, run);
+      if (runs == Runs::pages) step = whole(step, run);
+      step = whole(step, loop->step);
       if (step >= length) continue;
       insert({loop->label, step, order});
       return true;
     }
     return false;
+  }
+  static std::int64_t whole(std::int64_t length, std::int64_t step) {
+    return (length + step - 1) / step * step;
+  }
+
+  // Elements along a label.
+  std::int64_t least_run(Label label, Runs runs) const {
+    if (std::ranges::none_of(p_.in,
+                             [&](const Operand& a) { return a.access->strides[label] == 1; }))
+      return 1;
+    return runs == Runs::pages ? kPage / p_.item
+                               : std::min(kLeastRun / p_.item, (length_[label] + 1) / 2);
   }
 
   std::int64_t waiting_bytes() const {
@@ -153,15 +193,18 @@ bool carry_lines(Schedule& schedule, const Problem& problem, const RegisterTile&
   return Carrier(schedule, problem, tile).run();
 }
 
-double carried_cost(const Schedule& schedule, const Contraction& c) {
+double carried_cost(const Schedule& schedule, const Problem& p) {
   const LoopSpec* carried = carried_loop(schedule);
-  std::int64_t piece = c.extents[carried->label];
+  std::int64_t piece = p.c.extents[carried->label];
   for (const auto& item : schedule.outer)
     if (const auto* loop = std::get_if<LoopSpec>(&item);
         loop && loop != carried && loop->label == carried->label)
       piece = std::min(piece, loop->step);
-  const auto line = static_cast<double>(kLineBytes / size_of(c.dtype));
-  return 1 + kEndsOfRow * line / static_cast<double>(piece);
+  const auto line = static_cast<double>(p.target.line_bytes / p.item);
+  const double cost = 1 + kEndsOfRow * line / static_cast<double>(piece);
+  if (p.target.page_streams == 0) return cost;
+  const double written = static_cast<double>(carried->step) / line;  // of a row, by a tile
+  return cost + kWaits * (1 / written - 1 / kWritten) + kOneMore * std::fmod(written, 2);
 }
 
 }  // namespace einjit

@@ -17,6 +17,6 @@ bool may_carry(const Problem& problem, const RegisterTile& tile);
 bool carry_lines(Schedule& schedule, const Problem& problem, const RegisterTile& tile);
 
 // Lines written, of one in a long row: the ends of a row's pieces wait for memory.
-double carried_cost(const Schedule& schedule, const Contraction& contraction);
+double carried_cost(const Schedule& schedule, const Problem& problem);
 
 }  // namespace einjit

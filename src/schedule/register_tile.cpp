@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "schedule/build.hpp"
+#include "schedule/carry.hpp"
 #include "schedule/streams.hpp"
 
 namespace einjit {
@@ -128,20 +129,27 @@ class Enumerator {
 
   // Of each kind one tile is kept: per vec label, unroll labels, packed operands, and for tiles of
   // one vector: their blocks can be smaller; for those that move blocks of lines, or write pairs
-  // of lines, or go along whole rows of a sum, or use all of such a row's element at once; and by
-  // whether rows fight for a set.
+  // of lines, or strips of which lines are carried, or go along whole rows of a sum, or use all of
+  // such a row's element at once; and by whether rows fight for a set.
   std::uint64_t kind_of(const RegisterTile& tile) const {
     auto number = [](Label l) { return static_cast<std::uint64_t>(l + 1); };
     return number(tile.vec) << 48 | number(tile.unroll) << 32 | number(tile.unroll2) << 16 |
-           (writes_pairs(tile) ? 1u << 7 : 0u) | (uses_rows_once(tile) ? 1u << 6 : 0u) |
-           (tile.is_by_rows ? 1u << 5 : 0u) | (moves_blocks(p_, tile) ? 1u << 4 : 0u) |
-           tile.packed << 2 | (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
+           (carries_strips(tile) ? 1u << 8 : 0u) | (writes_pairs(tile) ? 1u << 7 : 0u) |
+           (uses_rows_once(tile) ? 1u << 6 : 0u) | (tile.is_by_rows ? 1u << 5 : 0u) |
+           (moves_blocks(p_, tile) ? 1u << 4 : 0u) | tile.packed << 2 |
+           (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
   }
 
   // Whether a copy's tile writes lines two by two, of rows as many as the hardware can follow.
   bool writes_pairs(const RegisterTile& tile) const {
     return target_.page_streams > 0 && p_.reduced.empty() && tile.vec >= 0 &&
            c_.out.strides[tile.vec] == 1 && tile.vec_length * p_.item == 2 * target_.line_bytes;
+  }
+
+  // Whether a tile that carries lines goes along as many rows as the hardware can follow: no loop
+  // lies between the two.
+  bool carries_strips(const RegisterTile& tile) const {
+    return tile.vec_length == target_.page_streams && may_carry(p_, tile);
   }
 
   // Whether tiles side by side read each row that comes from memory and is summed once.

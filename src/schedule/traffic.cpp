@@ -222,7 +222,7 @@ class Analysis : Fetching {
   double written_cost(const Stream& s) const {
     if (schedule_.store == Store::cached) return 2 * written_back_cost(s);
     if (is_drained()) return 1 + kEndsOfRun * line_items() / s.boxes[s.to].run;
-    if (carried_loop(schedule_)) return carried_cost(schedule_, p_.c);
+    if (carried_loop(schedule_)) return carried_cost(schedule_, p_);
     const bool is_torn = target_.page_streams > 0 && p_.reduced.empty();
     return 1 +
            (is_torn ? kTornAlone : 1) * unaligned_part(schedule_, p_.c, s.operand->row_alignment);
