@@ -216,6 +216,8 @@ std::vector<Row> memory() {
     add("odd small transposes", "ijk->ikj", {{5000, 49, 50}});
     add("transpose 4096 off lines", "ij->ji", {{4096, 4096}});
     rows.back().output_shift = 16;
+    add("permutation 4-d off lines", "ijkl->ljik", {{64, 48, 64, 64}});
+    rows.back().output_shift = 16;
     add("short fast label", "ijkl->ikjl", {{64, 256, 256, 3}});
     add("channels apart", "ij->ji", {{4 << 20, 3}});
     add("channels together", "ji->ij", {{3, 4 << 20}});

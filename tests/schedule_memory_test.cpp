@@ -231,6 +231,46 @@ TEST(Schedules, LinesAreCarriedAndRunsDrained) {
         }
 }
 
+// Rows of whole lines that follow each other, which do not begin at lines: carried from one to the
+// next, by all of the loop or pieces of it.
+template <class T>
+void check_rows_carried(DType dtype, Isa isa, const char* schedule) {
+  Engine engine(Target::generic(isa), {.cache_directory = ""});
+  constexpr std::int64_t kL = 32, kJ = 7, kM = 11;
+  const std::vector<Layout> layouts{Layout::row_major(dtype, {kL, kJ, kM})};
+  CompileOptions options;
+  options.schedule = schedule;
+  const Kernel kernel = engine.compile("ljm->mjl", layouts, options);
+  const auto a = ramp<T>(kL * kJ * kM, 97);
+  for (std::size_t shift : {0, 1, 4, 7}) {
+    std::vector<T> memory(kL * kJ * kM + 48, -1);
+    T* out = memory.data() + 8;
+    while (reinterpret_cast<std::uintptr_t>(out) % 64 != 0) ++out;
+    out += shift;
+    ASSERT_EQ(kernel(out, a.data()), Status::ok);
+    for (std::int64_t m = 0; m < kM; ++m)
+      for (std::int64_t j = 0; j < kJ; ++j)
+        for (std::int64_t l = 0; l < kL; ++l)
+          ASSERT_EQ(out[(m * kJ + j) * kL + l], a[static_cast<std::size_t>((l * kJ + j) * kM + m)])
+              << schedule << " shift " << shift;
+    for (const T* p = memory.data(); p < memory.data() + memory.size(); ++p)
+      ASSERT_TRUE(*p == -1 || (p >= out && p < out + kL * kJ * kM)) << schedule;
+  }
+}
+
+TEST(Schedules, LinesAreCarriedFromRowToRow) {
+  for (Isa isa : {Target::host().isa, Isa::x86_64_v3})
+    for (const char* schedule :
+         {"loop m 8 parallel; loop j 1 carried; loop l 16 carried; loop m 4; stream out; "
+          "tile l vec 16, m unroll 4",
+          "loop j 3; loop j 1 carried; loop l 32 carried; loop m 1; stream out; tile l vec 32",
+          "loop j 1 carried; loop m 4; loop l 16 carried; stream out; "
+          "tile l vec 16, m unroll 4"}) {
+      check_rows_carried<float>(DType::f32, isa, schedule);
+      check_rows_carried<double>(DType::f64, isa, schedule);
+    }
+}
+
 // Copies too large for the caches have a second schedule for outputs that begin within a line; with
 // tiny caches, small ones do.
 TEST(Schedules, OutputsWithinLinesHaveTheirOwn) {
@@ -354,6 +394,22 @@ TEST(Schedules, AlignedLoopsThatCannotBe) {
     CompileOptions options;
     options.schedule = schedule;
     EXPECT_FALSE(engine.try_compile("ij->ji", layouts, options)) << schedule;
+  }
+  const std::vector<Layout> rows{Layout::row_major(DType::f32, {32, 6, 10})};
+  for (auto [text, schedule] :
+       {std::pair{"ljm->mjl",
+                  "loop j 2 carried; loop l 16 carried; loop m 1; loop j 1; stream out; "
+                  "tile l vec 16"},  // two rows at a time
+        {"ljm->mjl", "loop j 1 carried; loop m 1; stream out; tile l vec 32"},  // not within a row
+        {"ljm->mjl",
+         "loop l 16; loop j 1 carried; loop l 16 carried; loop m 1; stream out; "
+         "tile l vec 16"},  // parts of rows
+        {"ljm->lmj",
+         "loop m 1 carried; loop j 16 carried; loop l 1; stream out; "
+         "tile j vec 16"}}) {  // no whole lines
+    CompileOptions options;
+    options.schedule = schedule;
+    EXPECT_FALSE(engine.try_compile(text, rows, options)) << schedule;
   }
 }
 

@@ -239,6 +239,47 @@ TEST(Verify, CarriedLinesAndDrainedBuffers) {
   EXPECT_FALSE(verify(early));
 }
 
+// Lines carried from one row to the next, by the interpreter; and rows that do not follow.
+TEST(Verify, LinesCarriedFromRowToRow) {
+  const Contraction c = transpose({16, 5, 9}, "ljm->mjl");
+  const std::int64_t kSize = 16 * 5 * 9;
+  std::vector<double> a(kSize);
+  for (std::size_t n = 0; n < a.size(); ++n) a[n] = static_cast<double>(n);
+  const char* text =
+      "loop m 6; loop j 1 carried; loop l 8 carried; loop m 3; stream out; "
+      "tile l vec 8, m unroll 3";
+  const Schedule schedule = value_or_throw(parse_schedule(text, c));
+  ASSERT_TRUE(check(schedule, c));
+  const LoopNest nest = lower(c, schedule, Target::generic(Isa::x86_64_v4));
+  ASSERT_TRUE(verify(nest)) << nest.to_string();
+  for (std::size_t shift : {0, 3}) {
+    std::vector<double> memory(static_cast<std::size_t>(kSize) + 24, -1);
+    double* out = memory.data() + 8;
+    while (reinterpret_cast<std::uintptr_t>(out) % 64 != 0) ++out;
+    out += shift;
+    interpret(nest, {out, a.data()}, 1, 0);
+    for (std::size_t m = 0; m < 9; ++m)
+      for (std::size_t j = 0; j < 5; ++j)
+        for (std::size_t l = 0; l < 16; ++l)
+          ASSERT_EQ(out[(m * 5 + j) * 16 + l], a[(l * 5 + j) * 9 + m]) << nest.to_string();
+    EXPECT_EQ(out[-1], -1);
+    EXPECT_EQ(out[kSize], -1);
+  }
+  auto rows = [](LoopNest& of) -> For& {
+    auto& outer = std::get<For>(of.body[0].value);
+    return std::get<For>(std::get<Alloc>(outer.body[0].value).body[0].value);
+  };
+  LoopNest two = nest;  // rows at a time
+  rows(two).step = 2;
+  EXPECT_FALSE(verify(two));
+  LoopNest apart = nest;
+  apart.contraction.out.strides[rows(apart).label] = 24;
+  EXPECT_FALSE(verify(apart));
+  LoopNest plain = nest;  // the places of all rows' lines are one
+  rows(plain).is_carried = false;
+  EXPECT_FALSE(verify(plain));
+}
+
 // What is left of a loop, if it is whole vectors, is stored without masks where stores go past the
 // caches: masked ones cannot.
 TEST(Plan, WholeTailsAreStreamed) {

@@ -30,15 +30,26 @@ class Interpreter {
  private:
   void run(const For& loop) {
     const Range whole = ranges_[loop.label];
+    const Piece outside = carried_;
     std::int64_t piece = loop.is_aligned ? to_line() : 0;
     if (piece == 0) piece = loop.step;
     for (std::int64_t p = 0; p < whole.len; p += piece, piece = loop.step) {
       ranges_[loop.label] = {whole.lo + p, std::min(piece, whole.len - p)};
-      if (loop.is_carried) carried_ = {loop.label, p == 0, p + piece >= whole.len};
+      if (loop.is_carried)
+        carried_ = {loop.label, outside.is_first && p == 0,
+                    outside.is_last && p + piece >= whole.len};
       run(loop.body);
     }
     ranges_[loop.label] = whole;
+    carried_ = outside;
   }
+
+  // Of the rows that the carried loops around go through: by the innermost along a label, and
+  // whether it is their first, their last.
+  struct Piece {
+    Label label = -1;
+    bool is_first = true, is_last = true;
+  };
 
   // From where the ranges begin in the output; less than a step.
   std::int64_t to_line() const {
@@ -158,10 +169,7 @@ class Interpreter {
   std::vector<Range> ranges_;
   std::vector<T*> base_;
   std::vector<std::vector<std::int64_t>> origin_;
-  struct {
-    Label label = -1;
-    bool is_first = false, is_last = false;  // the piece
-  } carried_;
+  Piece carried_;
 };
 
 }  // namespace

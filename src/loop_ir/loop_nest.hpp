@@ -5,7 +5,7 @@
 // it is aligned, the first piece ends where the output's next cache line begins. A tile with a
 // `carry` inside a carried loop writes of each row of its box, with what it finds in the row's
 // place of that buffer, all whole lines; the rest goes there, or, in the loop's last piece, to the
-// output.
+// output. Where a carried loop goes from row to row, the last piece is that of its last row.
 //
 // `Tile` works on the box of the current ranges of its variables:
 //

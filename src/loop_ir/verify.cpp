@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
+#include <vector>
 
 #include "loop_ir/loop_nest.hpp"
 
@@ -53,12 +55,11 @@ class Verifier {
     length_[loop.label] = std::min(length, loop.step);
     steps_[loop.label].push_back(loop.step);
     if (loop.order == Order::parallel) parallel_.push_back(loop.label);
-    const For* const carried = carried_;
-    if (loop.is_carried) carried_ = &loop;
+    if (loop.is_carried) carried_.push_back(&loop);
     only_child_ = loop.body.size() == 1 ? &loop.body.front() : nullptr;
     auto done = visit(loop.body);
     if (loop.order == Order::parallel) parallel_.pop_back();
-    carried_ = carried;
+    if (loop.is_carried) carried_.pop_back();
     length_[loop.label] = length;
     steps_[loop.label].pop_back();
     return done;
@@ -140,26 +141,30 @@ class Verifier {
     return {};
   }
 
-  // Rows have a place each, from the carried loop's first piece to its last.
+  // Rows have a place each, from the carried loops' first piece to their last.
   Result<void> check_carry(const Tile& tile) const {
     if (!tile.carry) return {};
     const Ref& carry = *tile.carry;
-    if (!carried_ || tile.update != Update::output || carry.buffer < nest_.first_scratch())
+    if (carried_.empty() || tile.update != Update::output || carry.buffer < nest_.first_scratch())
       return fail("a tile carries lines where no loop does");
-    const Label along = carried_->label;
+    const Label along = carried_.back()->label;
     const int s = carry.buffer - nest_.first_scratch();
-    if (c_.out.strides[along] != 1 || steps_[along].back() != carried_->step ||
+    if (c_.out.strides[along] != 1 || steps_[along].back() != carried_.back()->step ||
         std::ranges::none_of(tile.vars, [&](const TileVar& var) {
           return var.label == along && var.role == Role::vec;
         }))
       return fail(
           fmt::format("lines are carried along '{}', which tiles do not go along", name(along)));
-    if (at_alloc_[s].empty() || steps_at_alloc_[s][along] + 1 != steps_[along].size() ||
-        parallel_at_alloc_[s] != parallel_.size())
+    if (at_alloc_[s].empty() || parallel_at_alloc_[s] != parallel_.size() ||
+        std::ranges::any_of(carried_, [&](const For* loop) {
+          return steps_at_alloc_[s][loop->label] + 1 != steps_[loop->label].size();
+        }))
       return fail("carried lines are not of their loop");
+    if (!rows_go_on(tile, at_alloc_[s]))
+      return fail("lines are carried from row to row, which are no whole lines side by side");
     std::vector<std::pair<std::int64_t, std::int64_t>> places;  // stride, length
     for (Label l = 0; l < c_.label_count(); ++l)
-      if (!c_.is_reduced(l) && l != along && at_alloc_[s][l] > 1)
+      if (!c_.is_reduced(l) && !is_carried(l) && at_alloc_[s][l] > 1)
         places.emplace_back(carry.strides[l].outer, at_alloc_[s][l]);
     std::ranges::sort(places);
     std::int64_t room = kLineBytes / size_of(c_.dtype);
@@ -169,6 +174,21 @@ class Verifier {
     }
     if (room > nest_.scratch[s].elements) return fail("carried lines leave their buffer");
     return check_ref(tile, carry);
+  }
+
+  bool is_carried(Label l) const { return std::ranges::count(carried_, l, &For::label) > 0; }
+
+  // Whether each carried loop goes on where those inside it end, at the same place of a line.
+  bool rows_go_on(const Tile& tile, const std::vector<std::int64_t>& lengths) const {
+    std::int64_t run = lengths[carried_.back()->label];
+    for (const For* loop : carried_ | std::views::reverse | std::views::drop(1)) {
+      const bool is_in_tile = std::ranges::count(tile.vars, loop->label, &TileVar::label) > 0;
+      if (is_in_tile || loop->step != 1 || c_.out.strides[loop->label] != run ||
+          run * size_of(c_.dtype) % kLineBytes != 0)
+        return false;
+      run *= lengths[loop->label];
+    }
+    return true;
   }
 
   // Partial sums are read when they are complete, and once.
@@ -251,7 +271,7 @@ class Verifier {
   std::vector<std::vector<std::size_t>> steps_at_alloc_;
   std::vector<std::size_t> parallel_at_alloc_;
   const Node* only_child_ = nullptr;           // of the loop around
-  const For* carried_ = nullptr;               // the carried loop around
+  std::vector<const For*> carried_;            // carried loops around, outermost first
   bool asks_ = false;                          // inside an Ask
   std::vector<bool> is_only_child_;            // per scratch buffer: its Alloc is
   std::vector<int> copied_;                    // per scratch buffer: by tiles that assign

@@ -8,6 +8,7 @@
 
 #include "lower/pack.hpp"
 #include "lower/sum_buffer.hpp"
+#include "schedule/alignment.hpp"
 
 namespace einjit {
 namespace {
@@ -52,7 +53,8 @@ class Lowering {
       return lower_asking(next->operand, position);
     const LoopSpec& loop = std::get<LoopSpec>(item);
     const std::int64_t before = length_[loop.label];
-    const int carry = loop.is_carried ? add_carry(loop.label) : 0;
+    const bool begins_carry = loop.is_carried && !carry_;
+    const int carry = begins_carry ? add_carry() : 0;
     length_[loop.label] = std::min(before, loop.step);
     Block body = lower_from(position + 1);
     length_[loop.label] = before;
@@ -63,19 +65,19 @@ class Lowering {
       return body;
     Block made = block_of(Node{For{loop.label, loop.step, loop.order, std::move(body),
                                    loop.is_aligned, loop.is_diagonal, loop.is_carried}});
-    if (!loop.is_carried) return made;
+    if (!begins_carry) return made;
     carry_.reset();
     return block_of(Node{Alloc{carry, std::move(made)}});
   }
 
-  // A buffer of a line for each row of the output that pieces along the label go through.
-  int add_carry(Label along) {
+  // A buffer of a line for each row of the output that carried pieces go through.
+  int add_carry() {
     const Contraction& c = nest_.contraction;
     const int buffer = next_buffer();
     std::int64_t stride = kLineBytes / size_of(c.dtype);
     carry_ = Ref{buffer, std::vector<Stride>(length_.size())};
     for (Label l : labels_outermost_first(c) | std::views::reverse) {
-      if (l == along) continue;
+      if (carries_along(schedule_, l)) continue;
       carry_->strides[l] = {stride, stride};
       stride *= length_[l];
     }

@@ -48,7 +48,7 @@ struct State {
   std::int64_t* begins;          // per scratch buffer of sums and label: lo where it was made
   const Frame* loops = nullptr;  // innermost first
   std::uint64_t mask = 0;
-  std::int64_t edges = 0;  // of the carried loop's piece
+  std::int64_t edges = kBeginsRows | kEndsRows;  // of the carried loops' piece
   bool in_parallel = false;
   Arena* arena = nullptr;  // for this worker's scratch
 };
@@ -235,18 +235,19 @@ void walk_loop(Run& run, int at, State& state) {
   const LabelRange whole = state.ranges[node.label];
   const Frame frame{node.label, node.step, whole, state.loops};
   state.loops = &frame;
-  const std::int64_t first = first_piece(run, node, state);
+  const std::int64_t first = first_piece(run, node, state), edges = state.edges;
   if (first > 0) walk_piece(run, at, state, {whole.lo, first, whole.shift});
   for (std::int64_t p = first; p < whole.len; p += node.step) {
     if (node.is_carried) {
-      state.edges = 0;
-      if (p == 0) state.edges |= kBeginsRows;
-      if (p + node.step >= whole.len) state.edges |= kEndsRows;
+      state.edges = edges;
+      if (p > 0) state.edges &= ~kBeginsRows;
+      if (p + node.step < whole.len) state.edges &= ~kEndsRows;
     }
     walk_piece(run, at, state, {whole.lo + p, std::min(node.step, whole.len - p), whole.shift});
   }
   state.loops = frame.outside;
   state.ranges[node.label] = whole;
+  state.edges = edges;
 }
 
 void walk_split(Run& run, int at, State& state) {

@@ -23,7 +23,17 @@ const LoopSpec* aligned_loop(const Schedule& schedule) {
 }
 
 const LoopSpec* carried_loop(const Schedule& schedule) {
-  return find_loop(schedule, &LoopSpec::is_carried);
+  const LoopSpec* innermost = nullptr;
+  for (const auto& item : schedule.outer)
+    if (const auto* loop = std::get_if<LoopSpec>(&item); loop && loop->is_carried) innermost = loop;
+  return innermost;
+}
+
+bool carries_along(const Schedule& schedule, Label label) {
+  return std::ranges::any_of(schedule.outer, [&](const auto& item) {
+    const auto* loop = std::get_if<LoopSpec>(&item);
+    return loop && loop->is_carried && loop->label == label;
+  });
 }
 
 bool has_drained_buffer(const Schedule& schedule, const Contraction& c) {
@@ -52,7 +62,7 @@ void align(Schedule& schedule, const Contraction& c) {
 
 void unalign(Schedule& schedule) {
   if (LoopSpec* loop = find_loop(schedule, &LoopSpec::is_aligned)) loop->is_aligned = false;
-  if (LoopSpec* loop = find_loop(schedule, &LoopSpec::is_carried)) loop->is_carried = false;
+  while (LoopSpec* loop = find_loop(schedule, &LoopSpec::is_carried)) loop->is_carried = false;
 }
 
 Schedule without_alignment(Schedule schedule, const Contraction& contraction) {

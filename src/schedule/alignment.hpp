@@ -9,8 +9,9 @@ namespace einjit {
 // The loop whose pieces begin at lines, or null.
 const LoopSpec* aligned_loop(const Schedule& schedule);
 
-// The loop whose pieces leave parts of lines to the next, or null.
+// The loop whose pieces leave parts of lines to the next, the innermost of several, or null.
 const LoopSpec* carried_loop(const Schedule& schedule);
+bool carries_along(const Schedule& schedule, Label label);
 
 // Whether what tiles make is written to the output from a buffer.
 bool has_drained_buffer(const Schedule& schedule, const Contraction& contraction);

@@ -21,6 +21,17 @@ constexpr double kWritten = 2;     // against so many
 constexpr double kOneMore =
     0.25;  // more of a line, if a tile writes pairs of a row and one, on meshes
 
+// The label along which the output's rows follow each other, each of whole lines; -1: none.
+Label next_row(const Problem& p, const RegisterTile& tile) {
+  const std::int64_t row = p.c.extents[tile.vec];
+  if (row % (p.target.line_bytes / p.item) != 0) return -1;
+  const auto next = std::ranges::find_if(p.kept, [&](Label l) {
+    return p.c.out.strides[l] == row && p.c.extents[l] > 1 && l != tile.vec && l != tile.unroll &&
+           l != tile.unroll2;
+  });
+  return next == p.kept.end() ? -1 : *next;
+}
+
 class Carrier {
  public:
   Carrier(Schedule& schedule, const Problem& problem, const RegisterTile& tile)
@@ -33,9 +44,11 @@ class Carrier {
       at(row_).order = Order::serial;
       if (!share_outside(1)) cut_inside(kPieces, Runs::long_ones, Order::parallel);
     }
-    while (waiting_bytes() * kShareOfL2 > p_.target.l2_bytes)
-      if (!cut_inside(2, Runs::long_ones, Order::serial)) return false;
-    at(row_).is_carried = true;
+    while (waiting_bytes() * kShareOfL2 > p_.target.l2_bytes) {
+      const std::int64_t pieces = waiting_bytes() * kShareOfL2 / p_.target.l2_bytes + 1;
+      if (!cut_inside(pieces, Runs::long_ones, Order::serial)) return false;
+    }
+    at(row_).is_carried = at(row_ + inside_).is_carried = true;
     return true;
   }
 
@@ -45,17 +58,24 @@ class Carrier {
   LoopSpec& at(Place place) { return std::get<LoopSpec>(schedule_.outer[place]); }
   std::int64_t line_items() const { return p_.target.line_bytes / p_.item; }
 
-  // The innermost loop along the rows; lengths are then those outside of it.
+  // The innermost loop along the rows, or the one outside of it from row to row; lengths are then
+  // those outside of that.
   bool find_loop() {
-    bool is_found = false;
-    for (Place place = 0; place < schedule_.outer.size(); ++place)
-      if (const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place]);
-          loop && loop->label == tile_.vec) {
-        row_ = place;
-        is_found = true;
-      }
-    if (!is_found || at(row_).step % line_items() != 0 || at(row_).step > tile_.vec_length)
-      return false;
+    const Place none = schedule_.outer.size();
+    Place along = last_loop(tile_.vec, none);
+    const Label next = next_row(p_, tile_);
+    row_ = next >= 0 ? last_loop(next, none) : none;
+    const bool goes_on = row_ != none && row_ < along && at(row_).step == 1 &&
+                         at(row_).order != Order::parallel && last_loop(tile_.vec, row_) == none;
+    if (!goes_on && along == none) return false;
+    if (goes_on && along == none) {
+      along = row_ + 1;
+      schedule_.outer.insert(schedule_.outer.begin() + static_cast<std::ptrdiff_t>(along),
+                             LoopSpec{tile_.vec, tile_.vec_length});
+    }
+    if (!goes_on) row_ = along;
+    inside_ = along - row_;
+    if (at(along).step % line_items() != 0 || at(along).step > tile_.vec_length) return false;
     for (Place place = 0; place < row_; ++place)
       if (const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place])) shorten(*loop);
     return std::none_of(schedule_.outer.begin() + static_cast<std::ptrdiff_t>(row_) + 1,
@@ -63,6 +83,14 @@ class Carrier {
                           const auto* loop = std::get_if<LoopSpec>(&item);
                           return loop && loop->order == Order::parallel;
                         });
+  }
+  // The innermost loop over a label, of those before a place; else the schedule's end.
+  Place last_loop(Label label, Place before) const {
+    for (Place place = before; place-- > 0;)
+      if (const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place]);
+          loop && loop->label == label)
+        return place;
+    return schedule_.outer.size();
   }
   void shorten(const LoopSpec& loop) {
     if (loop.label == tile_.vec) length_before_ = length_[loop.label];
@@ -133,7 +161,7 @@ class Carrier {
   bool cut_inside(std::int64_t pieces, Runs runs, Order order) {
     for (Place place = row_ + 1; place < schedule_.outer.size(); ++place) {
       const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place]);
-      if (!loop) continue;
+      if (!loop || loop->label == tile_.vec) continue;
       const std::int64_t length = length_[loop->label];
       const std::int64_t run = least_run(loop->label, runs);
       std::int64_t step = std::max((length + pieces - 1) / pieces, run);
@@ -158,10 +186,10 @@ class Carrier {
                                : std::min(kLeastRun / p_.item, (length_[label] + 1) / 2);
   }
 
-  std::int64_t waiting_bytes() const {
+  std::int64_t waiting_bytes() {
     std::int64_t bytes = p_.target.line_bytes;
     for (Label l : p_.kept)
-      if (l != tile_.vec) bytes *= length_[l];
+      if (l != tile_.vec && (inside_ == 0 || l != at(row_).label)) bytes *= length_[l];
     return bytes;
   }
 
@@ -170,7 +198,8 @@ class Carrier {
   const RegisterTile& tile_;
   std::vector<std::int64_t> length_;  // of each label's range, outside the row's loop
   std::int64_t length_before_ = 0;    // of the row's, outside the last loop over it before
-  Place row_ = 0;
+  Place row_ = 0;                     // the carried loop, the outer of two
+  Place inside_ = 0;                  // how far inside the other is
 };
 
 // Whether tiles hold pieces of the output's rows, in vectors that are lines.
@@ -178,15 +207,17 @@ bool can_carry(const Problem& p, const RegisterTile& tile) {
   const std::int64_t line = p.target.line_bytes / p.item;
   return tile.vec >= 0 && tile.packed == 0 && p.reduced.empty() && p.c.beta == Beta::zero &&
          p.c.dynamic.empty() && p.lanes == line && p.c.out.strides[tile.vec] == 1 &&
-         tile.vec_length % line == 0 && p.c.extents[tile.vec] > tile.vec_length;
+         tile.vec_length % line == 0 &&
+         (p.c.extents[tile.vec] > tile.vec_length || next_row(p, tile) >= 0);
 }
 
 }  // namespace
 
 bool may_carry(const Problem& p, const RegisterTile& tile) {
   const std::int64_t line = p.target.line_bytes / p.item;
-  return can_carry(p, tile) && p.out.row_alignment < line &&
-         p.c.extents[tile.vec] >= kLeastRow * line && p.outgrows_caches(p.out);
+  if (!can_carry(p, tile) || p.out.row_alignment >= line || !p.outgrows_caches(p.out)) return false;
+  const Label next = next_row(p, tile);
+  return p.c.extents[tile.vec] * (next < 0 ? 1 : p.c.extents[next]) >= kLeastRow * line;
 }
 
 bool carry_lines(Schedule& schedule, const Problem& problem, const RegisterTile& tile) {
@@ -195,11 +226,13 @@ bool carry_lines(Schedule& schedule, const Problem& problem, const RegisterTile&
 
 double carried_cost(const Schedule& schedule, const Problem& p) {
   const LoopSpec* carried = carried_loop(schedule);
-  std::int64_t piece = p.c.extents[carried->label];
-  for (const auto& item : schedule.outer)
-    if (const auto* loop = std::get_if<LoopSpec>(&item);
-        loop && loop != carried && loop->label == carried->label)
-      piece = std::min(piece, loop->step);
+  std::vector<std::int64_t> length = p.c.extents;  // outside of the carried loops
+  std::int64_t piece = 1;
+  for (const auto& item : schedule.outer) {
+    const auto* loop = std::get_if<LoopSpec>(&item);
+    if (loop && loop->is_carried) piece *= length[loop->label];
+    if (loop) length[loop->label] = std::min(length[loop->label], loop->step);
+  }
   const auto line = static_cast<double>(p.target.line_bytes / p.item);
   const double cost = 1 + kEndsOfRow * line / static_cast<double>(piece);
   if (p.target.page_streams == 0) return cost;

@@ -5,6 +5,7 @@
 #include <ranges>
 
 #include "schedule/alignment.hpp"
+#include "schedule/check_carried.hpp"
 
 namespace einjit {
 namespace {
@@ -29,7 +30,7 @@ class Checker {
     if (auto done = check_buffers(); !done) return done;
     if (auto done = check_diagonal(); !done) return done;
     if (auto done = check_covered(); !done) return done;
-    if (auto done = check_carried(); !done) return done;
+    if (auto done = check_carried(schedule_, c_); !done) return done;
     if (auto done = check_factored_out(); !done) return done;
     if (auto done = check_ahead(); !done) return done;
     return check_stream();
@@ -154,35 +155,6 @@ class Checker {
       if (c_.is_reduced(loop->label) || c_.is_reduced(outside->label))
         return fail(fmt::format("'{}' is diagonal, but a label is summed", name(loop->label)));
     }
-    return {};
-  }
-
-  // What waits for a row's next piece is the end of the one before.
-  Result<void> check_carried() const {
-    const LoopSpec* carried = nullptr;
-    for (const auto& item : schedule_.outer) {
-      const auto* loop = std::get_if<LoopSpec>(&item);
-      if (carried && loop && loop->order == Order::parallel)
-        return fail(
-            fmt::format("'{}' is carried, with a parallel loop inside", name(carried->label)));
-      if (carried && loop && (loop->is_carried || loop->label == carried->label))
-        return fail(fmt::format("a loop cuts the carried pieces of '{}'", name(carried->label)));
-      if (loop && loop->is_carried) carried = loop;
-    }
-    if (!carried) return {};
-    if (has_drained_buffer(schedule_, c_))
-      return fail(fmt::format("'{}' is carried, but the output is buffered", name(carried->label)));
-    const TileVar* var = tile_var(carried->label);
-    if (c_.out.strides[carried->label] != 1 || !var || var->role != Role::vec ||
-        c_.is_reduced(carried->label))
-      return fail(
-          fmt::format("'{}' is carried: it must be 'vec', and the output contiguous along it",
-                      name(carried->label)));
-    if (carried->order == Order::parallel || aligned_)
-      return fail(fmt::format("'{}' is carried: it cannot be {}", name(carried->label),
-                              aligned_ ? "with an aligned loop" : "parallel"));
-    if (schedule_.store != Store::streaming)
-      return fail(fmt::format("'{}' is carried, which is for 'stream out'", name(carried->label)));
     return {};
   }
 

@@ -51,7 +51,8 @@
 // hold a whole piece of it: rows may begin anywhere on a line, each on its own place. What a piece
 // leaves of a row's last line waits in a buffer for the row's next piece, so that `stream out`
 // writes whole lines but for the row's first and last. Where all rows turn out to begin at lines,
-// nothing waits.
+// nothing waits. Rows of whole lines that follow each other are one where the loop from row to row
+// is carried too: `loop j 1 carried; loop i 32 carried`.
 //
 // `loop j 16; loop i 16 diagonal`: neither a row nor a column of tiles is gone along, whose lines
 // share sets of the caches and mislead prefetchers. Where both loops have eight pieces, those of i
