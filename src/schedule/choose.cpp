@@ -20,6 +20,7 @@ constexpr std::size_t kFirstPlans = 2;  // of a tile: if they are far behind, so
 constexpr double kFarBehind = 1.4;
 constexpr double kLeastTraffic = 1.08;  // what a schedule takes at least, against its tiles in L1
 constexpr double kCopyCycles = 250;     // to call a copy into or out of a buffer, and its tiles
+constexpr double kCallCycles = 70;      // of a unit for each piece that carries lines
 constexpr double kByDiagonals = 0.6;    // of a transpose's time, as measured
 constexpr double kPieceCycles = 500;    // to start a parallel piece, and to order its stores
 
@@ -52,14 +53,15 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
                            });
     return {{is_reused ? LoopOrder::vec_outside : LoopOrder::by_output}};
   }
+  // The first ones decide whether others are tried: carried lines, blocks of rows and pages may be
+  // far ahead.
+  if (may_carry(p, tile))
+    for (LoopOrder order : {LoopOrder::by_lines, LoopOrder::vec_outside, LoopOrder::unroll_outside,
+                            LoopOrder::by_input, LoopOrder::by_output})
+      plans.push_back({order, SumCut::fits_l1, false, true});
   if (moves_blocks(p, tile)) plans.push_back({LoopOrder::by_blocks});
   if (transposes_in_cache(p, tile, kDiagonal)) plans.push_back({LoopOrder::by_diagonals});
-  // The first ones decide whether others are tried: blocks of rows and pages may be far ahead.
   if (sums_parts_of_rows(p, tile)) plans.push_back({LoopOrder::by_sum});
-  if (may_carry(p, tile))
-    for (LoopOrder order : {LoopOrder::by_lines, LoopOrder::by_input, LoopOrder::vec_outside,
-                            LoopOrder::unroll_outside, LoopOrder::by_output})
-      plans.push_back({order, SumCut::fits_l1, false, true});
   if (may_buffer_boxes(p, tile)) {
     plans.push_back({LoopOrder::by_runs_written});
     plans.push_back({LoopOrder::by_runs_read});
@@ -90,6 +92,7 @@ class LoopCost {
       const auto times = static_cast<double>((length + loop.step - 1) / loop.step);
       trips *= times;
       if (c.is_reduced(loop.label)) sum_pieces_ *= times;
+      if (loop.is_carried) calls_ = trips;
       if (loop.order == Order::parallel && parallel_pieces_ == 0) {
         parallel_pieces_ = trips;
         idle_ = idle_part(c.extents[static_cast<std::size_t>(loop.label)], loop.step);
@@ -99,7 +102,9 @@ class LoopCost {
   }
 
   // `stores`: of all sums to what was stored, which every further piece of the sum costs again.
-  double cycles(double stores) const { return (sum_pieces_ - 1) * stores + copies_ * kCopyCycles; }
+  double cycles(double stores) const {
+    return (sum_pieces_ - 1) * stores + copies_ * kCopyCycles + calls_ * kCallCycles;
+  }
 
   // Of cutting work of so many cycles into parallel pieces: threads that idle, every piece's start.
   double parallel_cycles(double work) const {
@@ -108,7 +113,7 @@ class LoopCost {
   }
 
  private:
-  double sum_pieces_ = 1, copies_ = 0;
+  double sum_pieces_ = 1, copies_ = 0, calls_ = 0;
   double parallel_pieces_ = 0, idle_ = 0;
 };
 

@@ -134,7 +134,8 @@ class Hints {
         schedule_.ahead.push_back({static_cast<int>(k), rows->label, rows->distance});
         continue;
       }
-      if (is_followed(a)) continue;
+      // Tiles that carry lines are calls: the next one's loads do not begin while this one waits.
+      if (is_followed(a) && !carried_loop(schedule_)) continue;
       const Label row = label_of_stride(a, 1);
       if (row < 0) continue;
       if (const std::int64_t block = block_along(row); block > 0)
