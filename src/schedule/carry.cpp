@@ -18,8 +18,7 @@ constexpr std::int64_t kShareOfL2 = 4;
 constexpr double kEndsOfRow = 14;  // lines that those of a piece take the time of
 constexpr double kWaits = 0.4;     // more of a line, if half as many lines wait for each
 constexpr double kWritten = 2;     // against so many
-constexpr double kOneMore =
-    0.25;  // more of a line, if a tile writes pairs of a row and one, on meshes
+constexpr double kOneMore = 0.25;  // more of a line, on meshes, if a tile writes pairs and one
 
 // The label along which the output's rows follow each other, each of whole lines; -1: none.
 Label next_row(const Problem& p, const RegisterTile& tile) {
@@ -75,6 +74,7 @@ class Carrier {
     }
     if (!goes_on) row_ = along;
     inside_ = along - row_;
+    if (inside_ > 0) next_ = next;
     if (at(along).step % line_items() != 0 || at(along).step > tile_.vec_length) return false;
     for (Place place = 0; place < row_; ++place)
       if (const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[place])) shorten(*loop);
@@ -127,7 +127,7 @@ class Carrier {
     const std::int64_t length = outside ? length_before_ : length_[tile_.vec];
     if (length < 2 * least) return;
     const std::int64_t most = std::max(least, (length + kPieces - 1) / kPieces);
-    const std::int64_t step = (most + strip.step - 1) / strip.step * strip.step;
+    const std::int64_t step = whole(most, strip.step);
     if (outside) {
       outside->step = length_[tile_.vec] = std::max(outside->step, step);
       return;
@@ -186,10 +186,10 @@ class Carrier {
                                : std::min(kLeastRun / p_.item, (length_[label] + 1) / 2);
   }
 
-  std::int64_t waiting_bytes() {
+  std::int64_t waiting_bytes() const {
     std::int64_t bytes = p_.target.line_bytes;
     for (Label l : p_.kept)
-      if (l != tile_.vec && (inside_ == 0 || l != at(row_).label)) bytes *= length_[l];
+      if (l != tile_.vec && l != next_) bytes *= length_[l];
     return bytes;
   }
 
@@ -198,6 +198,7 @@ class Carrier {
   const RegisterTile& tile_;
   std::vector<std::int64_t> length_;  // of each label's range, outside the row's loop
   std::int64_t length_before_ = 0;    // of the row's, outside the last loop over it before
+  Label next_ = -1;                   // of the rows that lines are carried through, -1: one alone
   Place row_ = 0;                     // the carried loop, the outer of two
   Place inside_ = 0;                  // how far inside the other is
 };

@@ -172,7 +172,7 @@ void PlainLoops::cut_pages(Label row) {
     if (l == row || pages <= target_.tlb_pages) continue;
     // Entries that share no line of the table take the room of others, and of the input's.
     const bool is_apart = c_.out.strides[l] * p_.item >= kNeighbours * kPage;
-    const std::int64_t most = is_apart ? target_.tlb_pages / 2 : target_.tlb_pages;
+    const std::int64_t most = is_apart ? (target_.tlb_pages + 1) / 2 : target_.tlb_pages;
     const std::int64_t pieces = (pages + most - 1) / most;
     const std::int64_t step = even_step(l, std::max(c_.extents[l] / pieces, tile_.step_of(l)));
     pages = pages * step / c_.extents[l];
