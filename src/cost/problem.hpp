@@ -23,8 +23,9 @@ double byte_count(const Contraction& contraction);
 // The least time the bytes and the multiply-adds take: the larger of both, in seconds.
 double predicted_seconds(const Contraction& contraction, const Target& target, double cycles);
 
-inline constexpr std::int64_t kPage = 4096;  // bytes
-inline constexpr double kShareOfL3 = 0.375;  // that others leave
+inline constexpr std::int64_t kPage = 4096;        // bytes
+inline constexpr std::int64_t kPagesTogether = 8;  // whose entries are a line of the table
+inline constexpr double kShareOfL3 = 0.375;        // that others leave
 
 // A label an operand moves along.
 struct Move {

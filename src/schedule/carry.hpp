@@ -11,9 +11,10 @@ namespace einjit {
 // written past the caches.
 bool may_carry(const Problem& problem, const RegisterTile& tile);
 
-// Makes the innermost loop along the output's rows a carried one; false if it cannot be, the
-// schedule is then of no use. What waits for it shall stay a part of L2, and pieces that run at the
-// same time be long parts of rows, or lie outside: blocks are cut for that.
+// Makes the innermost loop along the output's rows a carried one, and the one that goes from row to
+// row where these are whole lines; false if it cannot be, the schedule is then of no use. What
+// waits shall stay a part of L2, and threads take some of the rows, or long parts of them: blocks
+// are cut for that.
 bool carry_lines(Schedule& schedule, const Problem& problem, const RegisterTile& tile);
 
 // Lines written, of one in a long row: the ends of a row's pieces wait for memory.

@@ -23,7 +23,6 @@ constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole page
 constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewer to write
 constexpr std::int64_t kMostRead = 16;
 constexpr std::int64_t kManyPages = 2;   // times as many as the TLB holds
-constexpr std::int64_t kNeighbours = 8;  // pages whose entries are a line of the table
 constexpr std::int64_t kBoxesInL2 = 16;  // of what is made in a buffer
 constexpr std::int64_t kLongRun = 1024;  // bytes of the input, in such a box
 
@@ -171,7 +170,7 @@ void PlainLoops::cut_pages(Label row) {
   for (Label l : order_) {
     if (l == row || pages <= target_.tlb_pages) continue;
     // Entries that share no line of the table take the room of others, and of the input's.
-    const bool is_apart = c_.out.strides[l] * p_.item >= kNeighbours * kPage;
+    const bool is_apart = c_.out.strides[l] * p_.item >= kPagesTogether * kPage;
     const std::int64_t most = is_apart ? (target_.tlb_pages + 1) / 2 : target_.tlb_pages;
     const std::int64_t pieces = (pages + most - 1) / most;
     const std::int64_t step = even_step(l, std::max(c_.extents[l] / pieces, tile_.step_of(l)));

@@ -20,7 +20,6 @@ constexpr double kSecondTlbEntries = 1500;
 constexpr double kTlbRoom = 1.1;
 constexpr double kPageWalkCycles = 20;
 constexpr double kWalkNear = 0.15;     // of a walk: those of a copy overlap, or share a line
-constexpr double kNeighbours = 8;      // pages whose entries are a line of the table
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
 constexpr double kL2Scattered = 1.5;
 constexpr double kL2ManyRows = 2;
@@ -396,7 +395,7 @@ class Analysis : Fetching {
       if (moves_along(s, d + 1)) {
         const LoopSpec& loop = nest_.loops[d];
         const auto step = static_cast<double>(std::abs(s.access().strides[loop.label]) * loop.step);
-        return step * item() < kNeighbours * kPage;
+        return step * item() < kPagesTogether * kPage;
       }
     return true;
   }
