@@ -164,9 +164,10 @@ class Carrier {
       if (!loop || loop->label == tile_.vec) continue;
       const std::int64_t length = length_[loop->label];
       const std::int64_t run = least_run(loop->label, runs);
-      std::int64_t step = std::max((length + pieces - 1) / pieces, run);
-      // Rows that begin at pages go to the end of one; others are cut evenly.
-      step = runs == Runs::pages && length % run == 0 ? whole(step, run) : even(length, step);
+      const std::int64_t count = std::clamp<std::int64_t>(length / run, 1, pieces);
+      std::int64_t step = (length + count - 1) / count;
+      // Rows that begin at pages are cut at such.
+      if (runs == Runs::pages && length % run == 0) step = whole(step, run);
       step = whole(step, loop->step);
       if (step >= length) continue;
       insert({loop->label, step, order});
@@ -176,12 +177,6 @@ class Carrier {
   }
   static std::int64_t whole(std::int64_t length, std::int64_t step) {
     return (length + step - 1) / step * step;
-  }
-
-  // The length of as many pieces as are no shorter than a step.
-  static std::int64_t even(std::int64_t length, std::int64_t step) {
-    const std::int64_t pieces = std::max<std::int64_t>(length / step, 1);
-    return (length + pieces - 1) / pieces;
   }
 
   // Elements along a label.
