@@ -18,6 +18,7 @@ constexpr double kStoreAdded = 1.5;       // to what was there
 constexpr double kLatencySlack = 1.5;   // accumulators beyond the latency, for loads that come late
 constexpr double kInFlight = 128;       // multiply-adds that a core looks ahead
 constexpr double kLoopOverhead = 1.0;   // of one trip round the innermost loop
+constexpr double kLongLoop = 48;        // steps: its end is a small part of it
 constexpr double kTileOverhead = 6.0;   // pointers, first loads, loop entry
 constexpr double kSplitLines = 1.5;     // of blocks stored
 constexpr double kSplitLoads = 1.15;    // of blocks loaded
@@ -308,6 +309,14 @@ double TileCost::rows_of_sum(double sums) const {
   return rows * ((rows > 1 ? kRowOverhead : 0) + (has_rest ? sums / vectors_ : 0));
 }
 
+// Whether the innermost loop's own instructions run beside so many multiply-adds of a step, where
+// cores look far ahead: steps in a row save nothing then, unless they save a short loop's end.
+bool TileCost::hides_loop(double operations) const {
+  const Target& target = p_.target;
+  return target.page_streams > 0 && p_.extent(innermost_) >= kLongLoop &&
+         operations > target.fma_latency * target.fma_per_cycle;
+}
+
 double TileCost::step_cycles(const Reading& all) const {
   const double factors = std::max<double>(1, static_cast<double>(p_.in.size()) - 1);
   const double operations = unroll_ * unroll2_ * vectors_ * factors;
@@ -320,7 +329,7 @@ double TileCost::step_cycles(const Reading& all) const {
       vec_is_reduced_ ? std::min(1.0, steps_ * operations / kInFlight) : 1.0 / tile_.chains;
   step = std::max(step, kLatencySlack * p_.target.fma_latency * waits);
   if (p_.extent(innermost_) > static_cast<double>(tile_.steps) || vec_is_reduced_)
-    step += kLoopOverhead / static_cast<double>(tile_.steps);
+    step += kLoopOverhead / static_cast<double>(hides_loop(operations) ? 1 : tile_.steps);
   return step;
 }
 

@@ -77,6 +77,7 @@ class TileCost {
   double joined_stores(double each) const;
   double packing(unsigned packed) const;
   double rows_of_sum(double sums) const;
+  bool hides_loop(double operations) const;
   double step_cycles(const Reading& all) const;
   double misled_part(const Operand& a) const;
 
