@@ -239,7 +239,7 @@ std::vector<Row> memory() {
     add("outer 4096", "i,j->ij", {{4096}, {4096}});
     add("row scaling 4096", "i,ij->ij", {{4096}, {4096, 4096}});
     add("MTTKRP 256", "ijk,jr,kr->ir", {{256, 256, 256}, {256, 32}, {256, 32}});
-    for (std::int64_t n : {128, 256})
+    for (std::int64_t n : {128, 256, 512})
       add(fmt::format("bilinear {}", n).c_str(), "ik,jkl,il->ij", {{n, n}, {n, n, n}, {n, n}});
     for (std::int64_t w : {3, 5}) {
       Row row{"memory",
