@@ -223,6 +223,8 @@ std::vector<Row> memory() {
     add("channels together", "ji->ij", {{3, 4 << 20}});
     add("dots of 3-vectors", "ij,ij->i", {{4 << 20, 3}, {4 << 20, 3}});
     add("tall row sums", "ij->i", {{400000, 58}});
+    add("tall column sums", "ij->j", {{400000, 25}});
+    add("sum of transposes", "ikj->jk", {{75, 128, 512}});
     add("batched matvec", "bij,bj->bi", {{20000, 16, 58}, {20000, 58}});
     add("row sums 256", "ij->i", {{256, 256}});
     add("row sums 4096", "ij->i", {{4096, 4096}});

@@ -1,6 +1,8 @@
 // Floors 5 and 6: schedules as text, their checks, verified nests and what verify refuses.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "lower/lower.hpp"
 #include "plan/plan.hpp"
 #include "schedule/choose.hpp"
@@ -298,6 +300,32 @@ TEST(Plan, WholeTailsAreStreamed) {
   const std::string loops = "loop i 1; loop k 24; loop l 8; ", tile = "tile k vec 24, l unroll 8";
   EXPECT_TRUE(has_masks(loops + tile));
   EXPECT_FALSE(has_masks(loops + "stream out; " + tile));
+}
+
+// Short rows are read whole, whatever the vectors: the sum is all there is to share.
+TEST(Schedule, TallSumsGoAlongTheirRows) {
+  for (bool has_mesh : {false, true})
+    for (auto [expression, width] : {std::pair{"ji->i", 25}, {"ji,j->i", 36}, {"ji->i", 13}})
+      for (DType type : {DType::f32, DType::f64}) {
+        Target target = Target::generic(Isa::x86_64_v4);
+        if (has_mesh) target.describe_mesh();
+        std::vector<Layout> layouts{Layout::row_major(type, {100000, width})};
+        if (std::string_view(expression).contains(','))
+          layouts.push_back(Layout::row_major(type, {100000}));
+        const Expression parsed = value_or_throw(parse(expression));
+        const Contraction c = canonical(value_or_throw(einjit::bind(parsed, layouts)).contraction);
+        const Schedule chosen = choose_schedule(c, target).schedule;
+        SCOPED_TRACE(to_string(chosen, c));
+        const auto vec = std::ranges::find(chosen.tile, Role::vec, &TileVar::role);
+        ASSERT_NE(vec, chosen.tile.end());
+        EXPECT_EQ(c.in[0].strides[vec->label], 1);
+        EXPECT_EQ(vec->factor, width);
+        const auto* outermost = std::get_if<LoopSpec>(&chosen.outer.front());
+        ASSERT_TRUE(outermost);
+        EXPECT_TRUE(c.is_reduced(outermost->label));
+        EXPECT_EQ(outermost->order, Order::parallel);
+        EXPECT_TRUE(std::holds_alternative<BufferSpec>(chosen.outer[1]));
+      }
 }
 
 // Transposes from memory read and write several lines of a row before they go to other pages.

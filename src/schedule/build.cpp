@@ -182,7 +182,8 @@ class ScheduleBuilder::Builder : PlainLoops {
 };
 
 bool sums_whole_rows(const Problem& p, Label vec) {
-  if (p.reduced.size() != 1 || p.c.extents[vec] * p.item < kPage ||
+  const std::int64_t least = p.target.page_streams > 0 ? kPage / 2 : kPage;
+  if (p.reduced.size() != 1 || p.c.extents[vec] * p.item < least ||
       p.c.is_dynamic(p.reduced.front()))
     return false;
   return std::ranges::any_of(p.in, [&](const Operand& a) {

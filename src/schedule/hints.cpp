@@ -108,6 +108,16 @@ class Hints {
     return tile_.vec >= 0 && std::abs(a.strides[tile_.vec]) > 1 ? rows * tile_.vec_length : rows;
   }
 
+  // Whether tiles read rows side by side that lie on several pages, and on others at every step of
+  // the sum: they come no faster for being asked for where the hardware follows pages.
+  bool is_on_many_pages(const Access& a, Label sum) const {
+    std::int64_t reach = 0;
+    for (Label l : {tile_.unroll, tile_.unroll2})
+      if (l >= 0) reach += std::abs(a.strides[l]) * (tile_.step_of(l) - 1);
+    return target_.page_streams > 0 && reach * p_.item > kPage &&
+           std::abs(a.strides[sum]) * p_.item > kPage;
+  }
+
   // A row along which the tile or a loop goes the hardware follows better alone. A tile
   // that sums across rows must read a good piece of each.
   bool is_followed(const Access& a) const {
@@ -131,6 +141,7 @@ class Hints {
         continue;
       }
       if (const auto rows = next_rows_of_sum(a)) {
+        if (is_on_many_pages(a, rows->label)) continue;
         schedule_.ahead.push_back({static_cast<int>(k), rows->label, rows->distance});
         continue;
       }

@@ -11,14 +11,15 @@ namespace {
 constexpr double kChunkCycles = 60e3;  // the least work of a parallel piece
 constexpr std::int64_t kMostChunks = 32;
 constexpr std::int64_t kChunkBytes = 8192;  // the least run of a piece along a contiguous label
-constexpr std::int64_t kSumBlock = 16;     // rows summed at once when each lies on pages of its own
-constexpr std::int64_t kMostRows = 64;     // of a block that is summed before the next
-constexpr std::int64_t kRowPiece = 16384;  // bytes of rows that are summed
-constexpr std::int64_t kLongRow = 65536;   // that is cut into such pieces
-constexpr std::int64_t kSumPieces = 16;    // of a sum, that may run at the same time
-constexpr std::int64_t kSumParts = 2;      // of such a piece
-constexpr std::int64_t kMostBlocks = 256;  // of a sum, added one after the other
-constexpr std::int64_t kLinesWritten = 8;  // of a row of the output, one after the other
+constexpr std::int64_t kSumBlock = 16;  // rows summed at once when each lies on pages of its own
+constexpr std::int64_t kMostRows = 64;  // of a block that is summed before the next
+constexpr std::int64_t kTurnedBlock = 512;  // of a sum along which another input's rows lie
+constexpr std::int64_t kRowPiece = 16384;   // bytes of rows that are summed
+constexpr std::int64_t kLongRow = 65536;    // that is cut into such pieces
+constexpr std::int64_t kSumPieces = 16;     // of a sum, that may run at the same time
+constexpr std::int64_t kSumParts = 2;       // of such a piece
+constexpr std::int64_t kMostBlocks = 256;   // of a sum, added one after the other
+constexpr std::int64_t kLinesWritten = 8;   // of a row of the output, one after the other
 constexpr std::int64_t kBlockWritten = 24;  // lines: wide enough for whole pages of memory
 constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewer to write
 constexpr std::int64_t kMostRead = 16;
@@ -111,7 +112,7 @@ void PlainLoops::add_plain_loops() {
   if (plan_.order == LoopOrder::by_rows) return add_rows();
   if (plan_.order == LoopOrder::by_runs_written || plan_.order == LoopOrder::by_runs_read)
     return add_boxes();
-  if (p_.kept.empty()) share_sum();
+  if (p_.kept.empty() || only_sum_is_left()) share_sum();
   if (plan_.order == LoopOrder::by_sum) {
     add_blocks_of_rows();
     chunked = true;
@@ -123,6 +124,12 @@ void PlainLoops::add_plain_loops() {
     if (!chunked) chunked = chunk(l, tile_.step_of(l));
   add_sum_blocks();
   for (Label l : order_) loop(l, tile_.step_of(l));
+}
+
+bool PlainLoops::only_sum_is_left() const {
+  return tile_.vec >= 0 && !c_.is_reduced(tile_.vec) &&
+         std::ranges::all_of(p_.kept, [&](Label l) { return tile_.step_of(l) >= c_.extents[l]; }) &&
+         std::ranges::none_of(p_.in, [&](const Operand& a) { return is_turned(a); });
 }
 
 bool PlainLoops::add_lines() {
@@ -339,18 +346,43 @@ void PlainLoops::add_blocks_of_rows() {
     const std::int64_t row = c_.extents[tile_.vec] * p_.item;
     for (Label l : p_.reduced)
       if (a.access->strides[l] != 0)
-        return loop_over_sum(l, std::clamp(target_.l2_bytes / 8 / row, kSumBlock, kMostRows));
+        return loop_over_sum(l, goes_along_turned(l)
+                                    ? kTurnedBlock
+                                    : std::clamp(target_.l2_bytes / 8 / row, kSumBlock, kMostRows));
   }
 }
 
 void PlainLoops::add_sum_blocks() {
   if (tile_.is_gray || tile_.vec < 0 || c_.is_reduced(tile_.vec)) return;
   for (const Operand& a : p_.in) {
-    const bool is_read_once = a.elements * 4 > p_.points;
-    if (!is_read_once || a.access->strides[tile_.vec] != 1) continue;
+    if (!is_read_once(a) || a.access->strides[tile_.vec] != 1) continue;
     for (Label l : p_.reduced)
-      if (std::abs(a.access->strides[l]) * p_.item >= kPage) loop_over_sum(l, kSumBlock);
+      if (std::abs(a.access->strides[l]) * p_.item >= kPage) loop_over_sum(l, sum_block(l));
   }
+}
+
+bool PlainLoops::is_read_once(const Operand& a) const { return a.elements * 4 > p_.points; }
+
+bool PlainLoops::is_turned(const Operand& a) const {
+  return is_read_once(a) && std::abs(a.access->strides[tile_.vec]) >= line_items();
+}
+
+bool PlainLoops::goes_along_turned(Label sum) const {
+  return std::ranges::any_of(
+      p_.in, [&](const Operand& a) { return is_turned(a) && a.access->strides[sum] == 1; });
+}
+
+// Tiles come back to the rows of an input that lies across their vectors: after long pieces if the
+// sum goes along them, or else while the block is in L2.
+std::int64_t PlainLoops::sum_block(Label sum) const {
+  if (goes_along_turned(sum)) return kTurnedBlock;
+  if (std::ranges::none_of(p_.in, [&](const Operand& a) { return is_turned(a); })) return kSumBlock;
+  double bytes = 0;  // of a step
+  for (const Operand& a : p_.in)
+    if (a.access->strides[sum] != 0)
+      bytes += a.elements / p_.extent(sum) * static_cast<double>(p_.item);
+  const double steps = static_cast<double>(target_.l2_bytes) / 4 / bytes;
+  return std::clamp(static_cast<std::int64_t>(steps), std::int64_t{1}, kSumBlock);
 }
 
 }  // namespace einjit

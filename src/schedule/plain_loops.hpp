@@ -66,6 +66,8 @@ class PlainLoops {
   // A loop over a sum, inside buffers for blocks of its steps, blocks of these and so on, of few
   // additions each.
   void add_levels(Label sum, std::int64_t step, Order order);
+  // Whether a tile has the whole output, and no input lies across its vectors.
+  bool only_sum_is_left() const;
   // A sum over everything, in pieces that may run at the same time and are added in turn.
   void share_sum();
   // The same for long sums of nothing but elements: in those of products, errors of these weigh as
@@ -75,6 +77,11 @@ class PlainLoops {
   void add_blocks_of_rows();
   // A sum over rows far apart touches a page a row: a few rows at a time, all along the vec label.
   void add_sum_blocks();
+  std::int64_t sum_block(Label sum) const;
+  bool is_read_once(const Operand& a) const;
+  // Whether an input that is read once has rows that lie across the tile's vectors.
+  bool is_turned(const Operand& a) const;
+  bool goes_along_turned(Label sum) const;
 
   std::vector<Label> order_;
 };

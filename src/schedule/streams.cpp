@@ -153,8 +153,17 @@ void Streams::measure_lines(const Stream& s, std::size_t depth) const {
     box.lines = std::min(lines, ceil(box.reach * per_item) + 1);
   }
   const bool is_cached = !s.is_output || schedule_.store == Store::cached;
-  const double bytes = is_cached ? box.lines * static_cast<double>(target_.line_bytes) : 0;
+  box.held_lines = held_lines(s, box);
+  const double bytes = is_cached ? box.held_lines * static_cast<double>(target_.line_bytes) : 0;
   for (int level : {0, 1}) box.footprint[level] = bytes * box.conflict[level];
+}
+
+// While a box is in a cache it takes all of the lines that it shares with the next one. (Constants
+// of copies were measured without.)
+double Streams::held_lines(const Stream& s, const StreamBox& box) const {
+  if (p_.reduced.empty() || s.is_dense || s.is_output) return box.lines;
+  const double all = box.elements / box.run * std::max(box.run / line_items(), 1.0);
+  return std::max(box.lines, std::min(all, ceil(box.reach / line_items()) + 1));
 }
 
 double Streams::run_with_loop(const Stream& s, std::size_t depth) const {

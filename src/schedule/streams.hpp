@@ -47,13 +47,14 @@ enum class Level : std::uint8_t { l1, l2 };
 using Lengths = std::span<const double>;  // of the range of each label
 
 // What a stream's box at some depth takes: elements, those from its first to its last, those that
-// lie end to end; lines and the length of its runs in lines; bytes of a cache (rows that fall into
-// few sets take more); pages.
+// lie end to end; lines, of which parts are the next box's, and the length of its runs in lines;
+// all lines it lies on; bytes of a cache (rows that fall into few sets take more); pages.
 struct StreamBox {
   double elements, reach, run;
   double conflict[2];  // per Level
   double pages;
   double lines, run_lines;
+  double held_lines;
   double footprint[2];  // per Level
 };
 
@@ -141,6 +142,7 @@ class Streams {
   void measure(const Stream& s) const;
   void measure_box(const Stream& s, std::size_t depth) const;
   void measure_lines(const Stream& s, std::size_t depth) const;
+  double held_lines(const Stream& s, const StreamBox& box) const;
   // Rows read in turn, an element of each at a time, thrash the set they share.
   double l1_conflict(const Stream& s, std::size_t depth) const;
   // L2 is indexed by physical addresses: pages lie anywhere, but places in them stay. Rows a power

@@ -23,6 +23,7 @@ constexpr double kWalkNear = 0.15;     // of a walk: those of a copy overlap, or
 constexpr double kL2LineCycles = 2.5;  // a line from L2, what FMAs do not hide
 constexpr double kL2Scattered = 1.5;
 constexpr double kL2ManyRows = 2;
+constexpr double kL2Gathered = 4;  // each lane's line comes alone, from a page of its own
 constexpr double kL3LineCycles = 3;
 constexpr double kL2Resident = 0.1;     // of what a line from L3 costs, if operands stay in L2
 constexpr double kShortRun = 3;         // a line from DRAM that comes alone, against in a run
@@ -93,7 +94,7 @@ class Analysis : Fetching {
       }
       result.l2_lines += lines;
       result.page_misses += page_misses(s);
-      if (s.is_output || s.is_copied || p_.reduced.empty())
+      if (s.is_output || s.is_copied || p_.reduced.empty() || is_across(s))
         result.page_walks +=
             pages_into(s, second_tlb_entries()) *
             (s.is_copied || (p_.reduced.empty() && visits_neighbours(s)) ? kWalkNear : 1);
@@ -129,10 +130,11 @@ class Analysis : Fetching {
         is_followed(s) || !is_read_in_turn(s))
       return false;
     const Lengths tile = nest_.lengths(nest_.loops.size());
+    const double apart = target_.page_streams > 0 ? kPage / 2 : kPage;
     return std::ranges::any_of(schedule_.tile, [&](const TileVar& var) {
       const auto stride = static_cast<double>(std::abs(s.access().strides[var.label]));
       return var.role == Role::reduce && tile[static_cast<std::size_t>(var.label)] > 1 &&
-             stride * item() >= kPage && s.boxes[s.to].run * item() < kPage;
+             stride * item() >= apart && s.boxes[s.to].run * item() < kPage;
     });
   }
 
@@ -181,6 +183,7 @@ class Analysis : Fetching {
   // Of a line from L2, against one of few rows read along: those are there before they are wanted.
   double l1_line_cost(const Stream& s) const {
     if (s.is_output) return goes_along(s) ? 1 : kL2Scattered;
+    if (is_gathered(s)) return kL2Gathered;
     const bool sums_rows = std::ranges::any_of(schedule_.tile, [&](const TileVar& var) {
       return var.role == Role::vec && p_.c.is_reduced(var.label) &&
              s.access().strides[var.label] == 1;
@@ -189,14 +192,36 @@ class Analysis : Fetching {
     return sums_rows && !s.is_dense && rows_at_once(s) > few ? kL2ManyRows : 1;
   }
 
+  // From one element of a tile's vectors, or of its steps, to the next. 0: of a copy or a panel.
+  double vector_stride(const Stream& s) const {
+    if (s.is_dense || s.is_copied || p_.reduced.empty() || schedule_.tile.empty()) return 0;
+    const auto vec = std::ranges::find(schedule_.tile, Role::vec, &TileVar::role);
+    const TileVar& along = vec != schedule_.tile.end() ? *vec : schedule_.tile.back();
+    return static_cast<double>(std::abs(s.access().strides[along.label]));
+  }
+
+  // Whether vectors go across the rows of an input.
+  bool is_across(const Stream& s) const { return vector_stride(s) >= line_items(); }
+
+  // Whether they are put together of single elements: no blocks are transposed.
+  bool is_gathered(const Stream& s) const {
+    if (!is_across(s)) return false;
+    const Lengths tile = nest_.lengths(nest_.loops.size());
+    double along = 1;  // elements of a row
+    for (const TileVar& var : schedule_.tile)
+      if (std::abs(s.access().strides[var.label]) == 1)
+        along = var.role == Role::reduce ? static_cast<double>(var.factor) : tile[var.label];
+    return along * 4 < static_cast<double>(p_.lanes);
+  }
+
   double lines_into(const Stream& s, Level level) const {
     const std::size_t depth = std::clamp(fitting_depth(level), s.from, s.to);
     if (s.is_dense && depth <= s.from) return 0;
     const StreamBox& box = s.boxes[depth];
-    double fetched = box.lines;
-    if (level == Level::l2) fetched *= run_cost(s, box);
     // A tile larger than the cache finds nothing of its last visit there.
     bool moved = footprint_at(depth, level) > bytes_of(level);
+    double fetched = moved && vector_stride(s) > 1 ? box.held_lines : box.lines;
+    if (level == Level::l2) fetched *= run_cost(s, box);
     for (std::size_t d = depth; d-- > 0;) {
       moved |= s.access().strides[nest_.loops[d].label] != 0;
       // Panels are made anew for every iteration outside; their lines are in the cache then.
@@ -263,7 +288,8 @@ class Analysis : Fetching {
 
   // Of a line that a copy's tiles ask for ahead.
   double asked_cost(const Stream& s) const {
-    if (!p_.reduced.empty()) return 1 + (goes_along(s) ? kAskedAlong : kAskedAcross);
+    if (!p_.reduced.empty())
+      return (1 + (goes_along(s) ? kAskedAlong : kAskedAcross)) * rows_beyond_followed(s);
     std::size_t body = s.to;
     while (body > 0 && goes_on(s, body)) --body;
     const double visited = s.boxes[body].run / line_items();
@@ -273,6 +299,12 @@ class Analysis : Fetching {
         1 + jump_cost(s) +
         (body < s.to ? kAskedAlong * std::min(1.0, kStreams / visited) + across * alone : across);
     return cost * pages_cost(s) * (1 + kRowCost * std::max(rows_in_one_set(s) - kRowsInSet, 0.0));
+  }
+
+  // Of rows that lie across the vectors, if there are more of them than the hardware follows.
+  double rows_beyond_followed(const Stream& s) const {
+    const auto followed = static_cast<double>(target_.page_streams);
+    return followed > 0 && is_across(s) ? std::clamp(rows_at_once(s) / followed, 1.0, 2.0) : 1;
   }
 
   // Of lines of many pages in turn, against those of as many as the hardware follows.
