@@ -307,6 +307,28 @@ TEST(Schedules, LongSumsAreSharedOut) {
   }
 }
 
+// So are sums of short rows, whose output is one tile: exactly where numbers are whole.
+TEST(Schedules, TallSumsAreSharedOut) {
+  constexpr std::int64_t kRows = 200'003, kWidth = 13;
+  Engine engine(Target::generic(Isa::x86_64_v3), {.cache_directory = ""});
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {kRows, kWidth})};
+  EXPECT_NE(value_or_throw(engine.try_explain("ji->i", layouts, Stage::schedule))
+                .find("parallel\nbuffer out"),
+            std::string::npos);
+  const Kernel sum = engine.compile("ji->i", layouts);
+  const auto a = ramp<float>(kRows * kWidth, 7);
+  std::vector<float> expected(kWidth);
+  for (std::size_t n = 0; n < a.size(); ++n) expected[n % kWidth] += a[n];
+  for (int threads : {1, 2, 3, 4}) {
+    const ThreadPool pool(threads);
+    const Executor executor = pool.executor();
+    std::vector<float> out(kWidth, -1);
+    void* const operands[] = {out.data(), const_cast<float*>(a.data())};
+    ASSERT_EQ(sum.run(operands, {}, &executor), Status::ok);
+    EXPECT_EQ(out, expected) << threads;
+  }
+}
+
 // An MTTKRP of small numbers, with tails everywhere.
 struct Mttkrp {
   std::vector<Layout> layouts{Layout::row_major(DType::f32, {37, 11, 13}),

@@ -7,6 +7,7 @@
 #include "schedule/hints.hpp"
 #include "schedule/panel_blocks.hpp"
 #include "schedule/plain_loops.hpp"
+#include "schedule/streams.hpp"
 
 namespace einjit {
 namespace {
@@ -182,8 +183,7 @@ class ScheduleBuilder::Builder : PlainLoops {
 };
 
 bool sums_whole_rows(const Problem& p, Label vec) {
-  const std::int64_t least = p.target.page_streams > 0 ? kPage / 2 : kPage;
-  if (p.reduced.size() != 1 || p.c.extents[vec] * p.item < least ||
+  if (p.reduced.size() != 1 || p.c.extents[vec] * p.item < long_row(p.target) ||
       p.c.is_dynamic(p.reduced.front()))
     return false;
   return std::ranges::any_of(p.in, [&](const Operand& a) {

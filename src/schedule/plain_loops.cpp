@@ -128,7 +128,9 @@ void PlainLoops::add_plain_loops() {
 
 bool PlainLoops::only_sum_is_left() const {
   return tile_.vec >= 0 && !c_.is_reduced(tile_.vec) &&
-         std::ranges::all_of(p_.kept, [&](Label l) { return tile_.step_of(l) >= c_.extents[l]; }) &&
+         std::ranges::all_of(
+             p_.kept,
+             [&](Label l) { return tile_.step_of(l) >= c_.extents[l] && !c_.is_dynamic(l); }) &&
          std::ranges::none_of(p_.in, [&](const Operand& a) { return is_turned(a); });
 }
 

@@ -66,9 +66,10 @@ class PlainLoops {
   // A loop over a sum, inside buffers for blocks of its steps, blocks of these and so on, of few
   // additions each.
   void add_levels(Label sum, std::int64_t step, Order order);
-  // Whether a tile has the whole output, and no input lies across its vectors.
+  // Whether a tile has the whole output, for all extents, and no input lies across its vectors.
   bool only_sum_is_left() const;
-  // A sum over everything, in pieces that may run at the same time and are added in turn.
+  // A sum that is all there is to share, in pieces that may run at the same time and are added in
+  // turn.
   void share_sum();
   // The same for long sums of nothing but elements: in those of products, errors of these weigh as
   // much, and buffers cost.
@@ -77,6 +78,7 @@ class PlainLoops {
   void add_blocks_of_rows();
   // A sum over rows far apart touches a page a row: a few rows at a time, all along the vec label.
   void add_sum_blocks();
+  // Steps of the sum in such a block.
   std::int64_t sum_block(Label sum) const;
   bool is_read_once(const Operand& a) const;
   // Whether an input that is read once has rows that lie across the tile's vectors.

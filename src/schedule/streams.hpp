@@ -26,6 +26,11 @@ inline std::int64_t rows_followed(const Target& target) {
   return std::max<std::int64_t>(target.page_streams / 4, 1);
 }
 
+// Bytes of rows that are worth reading whole: where the hardware follows pages, half of one is.
+inline std::int64_t long_row(const Target& target) {
+  return target.page_streams > 0 ? kPage / 2 : kPage;
+}
+
 // Lines of one set of L1: it is indexed by the place in a page.
 inline std::int64_t l1_ways(const Target& target) { return target.l1_bytes / kPage; }
 

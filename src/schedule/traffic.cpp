@@ -130,7 +130,7 @@ class Analysis : Fetching {
         is_followed(s) || !is_read_in_turn(s))
       return false;
     const Lengths tile = nest_.lengths(nest_.loops.size());
-    const double apart = target_.page_streams > 0 ? kPage / 2 : kPage;
+    const auto apart = static_cast<double>(long_row(target_));
     return std::ranges::any_of(schedule_.tile, [&](const TileVar& var) {
       const auto stride = static_cast<double>(std::abs(s.access().strides[var.label]));
       return var.role == Role::reduce && tile[static_cast<std::size_t>(var.label)] > 1 &&
