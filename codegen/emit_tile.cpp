@@ -73,13 +73,18 @@ class TileEmitter {
     return vec_ >= 0 && unit_.vars[static_cast<std::size_t>(vec_)].is_reduced;
   }
 
+  // Whether lanes are sums of one element of the output.
+  bool adds_lanes() const {
+    return vec_ >= 0 && unit_.out.var_strides[static_cast<std::size_t>(vec_)].is(0);
+  }
+
   bool is_halved() const {
     return vec_ >= 0 && unit_.vars[static_cast<std::size_t>(vec_)].is_halved;
   }
 
   // The tile's lines of the output are on their way while it sums.
   void prefetch() {
-    if (vec_is_reduced()) return;
+    if (adds_lanes()) return;
     auto ask = [&] {
       for (const auto& at : points_)
         for (const Piece& piece : pieces_) output_.prefetch({piece, at});
@@ -284,7 +289,7 @@ class TileEmitter {
     return sums;
   }
 
-  // Adds up chains and the lanes of a reduced vec variable: what is left are the output's values.
+  // Adds up chains and the lanes of a summed vec variable: what is left are the output's values.
   Values total(Values sums) {
     const std::size_t each = sums.size() / chains_;
     for (std::size_t step = 1; step < static_cast<std::size_t>(chains_); step *= 2)
@@ -293,16 +298,29 @@ class TileEmitter {
           sums[c * each + i] =
               builder().CreateFAdd(sums[c * each + i], sums[(c + step) * each + i]);
     sums.resize(each);
-    if (!vec_is_reduced()) return sums;
+    if (!adds_lanes()) return sums;
     Values totals;
     for (std::size_t u = 0; u < points_.size(); ++u) {
-      llvm::Value* sum = sum_at(sums, 0, u, 0);
-      for (std::size_t p = 1; p < pieces_.size(); ++p)
-        sum = builder().CreateFAdd(sum, sum_at(sums, 0, u, p));
-      totals.push_back(add_lanes(sum));
+      llvm::Value* total = nullptr;
+      llvm::Value* vector = nullptr;  // of pieces of one width
+      for (std::size_t p = 0; p < pieces_.size(); ++p) {
+        llvm::Value* next = without_idle_lanes(sum_at(sums, 0, u, p), pieces_[p]);
+        vector = vector ? builder().CreateFAdd(vector, next) : next;
+        if (p + 1 < pieces_.size() && pieces_[p + 1].width == pieces_[p].width) continue;
+        next = add_lanes(std::exchange(vector, nullptr));
+        total = total ? builder().CreateFAdd(total, next) : next;
+      }
+      totals.push_back(total);
     }
     pieces_ = {Piece{}};
     return totals;
+  }
+
+  // (What runs along a reduced vec variable has not touched them.)
+  llvm::Value* without_idle_lanes(llvm::Value* sum, const Piece& piece) {
+    if (vec_is_reduced() || piece.is_whole()) return sum;
+    return builder().CreateSelect(box_.mask_of(piece), sum,
+                                  llvm::Constant::getNullValue(sum->getType()));
   }
 
   llvm::Value* add_lanes(llvm::Value* vector) {
@@ -316,7 +334,7 @@ class TileEmitter {
   }
 
   void store(Values sums) {
-    const bool lanes_added = vec_is_reduced();
+    const bool lanes_added = adds_lanes();
     sums = total(std::move(sums));
     if (carried_.are_needed()) return store_rows(sums);
     if (const int var = lanes_added ? -1 : box_.joined_var(unit_.out); var >= 0) {

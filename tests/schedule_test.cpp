@@ -65,6 +65,11 @@ TEST(Schedule, MistakesAreNamed) {
   EXPECT_NE(error("loop i 1; tile k vec 48, j reduce gray"), "no error");
   EXPECT_EQ(error("loop i 1; tile k vec 48, j reduce gray merge 8"), "no error");
   EXPECT_NE(error("loop i 1; tile k vec 48 halved, j reduce"), "no error");
+  EXPECT_NE(error("loop i 1; tile k vec 48 kept, j reduce"), "no error");
+  EXPECT_NE(error("loop i 1; loop k 1; tile j vec 16 kept"), "no error");
+  EXPECT_NE(error("loop i 1; loop k 1; loop j 16; tile j vec 16 kept merge 2"), "no error");
+  EXPECT_NE(error("loop i 1; loop k 1; loop j 16; tile j vec 16 halved kept"), "no error");
+  EXPECT_EQ(error("loop i 1; loop k 1; loop j 16; tile j vec 16 kept"), "no error");
   EXPECT_NE(error("loop k 16 diagonal; loop i 4; tile k vec 16, i unroll 4, j reduce"), "no error");
   EXPECT_NE(error("loop k 32; loop k 16 diagonal; loop i 1; tile k vec 16, j reduce"), "no error");
   EXPECT_NE(error("loop i 4 parallel; loop k 16 diagonal; tile k vec 16, i unroll 4, j reduce"),

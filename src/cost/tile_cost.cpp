@@ -83,7 +83,7 @@ TileCost::TileCost(const Problem& problem, const RegisterTile& tile, unsigned ma
     : p_(problem),
       tile_(tile),
       may_pack_(may_pack),
-      vec_is_reduced_(tile.vec >= 0 && problem.c.is_reduced(tile.vec)),
+      runs_along_vec_(runs_along_vec(problem.c, tile)),
       lanes_(static_cast<double>(p_.lanes)),
       shuffles_(p_.lane_bits) {
   // Pieces of a label, and what lies in one on average.
@@ -105,8 +105,10 @@ TileCost::TileCost(const Problem& problem, const RegisterTile& tile, unsigned ma
   if (tile.unroll2 >= 0) cut(tile.unroll2, tile.unroll2_length, unroll2_);
   tiles_ = 1 / (unroll_ * unroll2_);
   for (Label l : p_.kept) tiles_ *= l == tile.vec ? pieces : p_.extent(l);
+  if (tile.is_kept) tiles_ *= pieces;
   steps_ = 1;
-  for (Label l : p_.reduced) steps_ *= l == tile.vec ? pieces : p_.extent(l);
+  for (Label l : p_.reduced)
+    if (!tile.is_kept || l != tile.vec) steps_ *= l == tile.vec ? pieces : p_.extent(l);
   set_sum(tile);
 }
 
@@ -230,7 +232,7 @@ TileCost::Reading TileCost::reading(const Operand& a, bool is_packed) const {
     const bool is_straight = is_contiguous(a, tile_.vec);
     if (!is_packed && !is_straight && is_transposable(a) && turn_shuffles(a) == 0)
       r.shuffles = values * vectors_ * load_shuffles(a);
-    if (!is_packed && is_straight && !vec_is_reduced_ && a.elements * 2 > p_.points)
+    if (!is_packed && is_straight && !runs_along_vec_ && a.elements * 2 > p_.points)
       r.rows = values;
     if (!is_packed) r.shuffles += values * vectors_ * kMisled * misled_part(a);
   } else {
@@ -253,7 +255,9 @@ double TileCost::misled_part(const Operand& a) const {
 double TileCost::stores() const {
   const double each = unroll_ * unroll2_, load = 1 / p_.target.loads_per_cycle;
   double value;
-  if (vec_is_reduced_)
+  if (tile_.is_kept)
+    value = kStoreAdded * each * (2 * shuffles_ + 2 + vectors_);
+  else if (runs_along_vec_)
     value = each * (2 * shuffles_ + 2);
   else if (tile_.vec < 0)
     value = each;
@@ -301,7 +305,7 @@ double TileCost::packing(unsigned packed) const {
 // Along a vec label that is summed, each row of the sum begins anew, and lanes beyond its end are
 // kept out of the last piece's sums.
 double TileCost::rows_of_sum(double sums) const {
-  if (!vec_is_reduced_) return 0;
+  if (!runs_along_vec_) return 0;
   double rows = 1;
   for (Label l : p_.reduced)
     if (l != tile_.vec) rows *= p_.extent(l);
@@ -326,9 +330,9 @@ double TileCost::step_cycles(const Reading& all) const {
   if (p_.reduced.empty()) return step;
   // Short sums along the lanes overlap with the next tile's.
   const double waits =
-      vec_is_reduced_ ? std::min(1.0, steps_ * operations / kInFlight) : 1.0 / tile_.chains;
+      runs_along_vec_ ? std::min(1.0, steps_ * operations / kInFlight) : 1.0 / tile_.chains;
   step = std::max(step, kLatencySlack * p_.target.fma_latency * waits);
-  if (p_.extent(innermost_) > static_cast<double>(tile_.steps) || vec_is_reduced_)
+  if (p_.extent(innermost_) > static_cast<double>(tile_.steps) || runs_along_vec_)
     step += kLoopOverhead / static_cast<double>(hides_loop(operations) ? 1 : tile_.steps);
   return step;
 }
@@ -347,6 +351,10 @@ double TileCost::cycles(unsigned packed) const {
 
 double TileCost::store_cycles() const {
   return tiles_ * stores() * (p_.c.beta == Beta::zero ? kStoreAdded : 1);
+}
+
+bool runs_along_vec(const Contraction& c, const RegisterTile& tile) {
+  return tile.vec >= 0 && c.is_reduced(tile.vec) && !tile.is_kept;
 }
 
 bool misleads_prefetchers(const Problem& p, const Operand& a, Label vec, Label inner) {
@@ -385,7 +393,7 @@ int registers_used(const Problem& p, const RegisterTile& tile) {
   const std::int64_t vectors =
       p.vectors_in(std::min(tile.vec_length, tile.vec < 0 ? 1 : c.extents[tile.vec]));
   const auto sums = vectors * tile.unroll_length * tile.unroll2_length * tile.chains;
-  const bool in_dot_form = tile.vec >= 0 && c.is_reduced(tile.vec);
+  const bool in_dot_form = runs_along_vec(c, tile);
   // The columns of blocks being transposed along the sum are all there at once.
   std::int64_t block = 1;
   for (std::size_t k = 0; k < c.in.size(); ++k)

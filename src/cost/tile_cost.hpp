@@ -26,6 +26,7 @@ struct RegisterTile {
   Label inner = -1;
   std::int64_t steps = 1;
   int chains = 1;
+  bool is_kept = false;     // the vec label is summed, but only at the end of a tile
   bool is_gray = false;     // the sum's steps in the order of the Gray code, block by block
   bool is_by_rows = false;  // goes along whole rows that are summed, `steps` at a time
   unsigned packed = 0;      // bit k: input k is read from panels
@@ -35,6 +36,9 @@ struct RegisterTile {
     return l == vec ? vec_length : l == unroll ? unroll_length : l == unroll2 ? unroll2_length : 1;
   }
 };
+
+// Whether tiles run along their vec label, which is summed.
+bool runs_along_vec(const Contraction& contraction, const RegisterTile& tile);
 
 // A tile walked over a problem. How it goes along the sum can be changed, and which inputs it reads
 // from panels is said with each question: the rest of the work is shared.
@@ -85,7 +89,7 @@ class TileCost {
   RegisterTile tile_;
   unsigned may_pack_;
   Label innermost_ = -1;
-  bool vec_is_reduced_;
+  bool runs_along_vec_;
   double lanes_, shuffles_;  // the latter of a transpose, per vector
   // Of a tile, on average over the tails along each label: vectors along the vec label, elements
   // along the others.

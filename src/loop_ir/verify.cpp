@@ -124,7 +124,8 @@ class Verifier {
         return fail("partial sums must be written by one tile, before they are read");
     }
     for (const TileVar& var : tile.vars) {
-      const bool in_registers = var.role != Role::reduce && !is_summed(tile, var.label);
+      const bool in_registers =
+          var.role != Role::reduce && (!is_summed(tile, var.label) || var.is_kept);
       if (in_registers && length_[var.label] > var.factor)
         return fail(fmt::format("the tile's range of '{}' exceeds its factor", name(var.label)));
       if (var.role == Role::reduce && !is_summed(tile, var.label))

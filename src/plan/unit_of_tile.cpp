@@ -9,7 +9,7 @@ namespace {
 // A tile variable on its way into the unit: reduced labels that move together are merged first.
 struct Variable {
   TileVar var;
-  bool is_reduced;
+  bool is_reduced;  // tiles run along it
   std::int64_t length;
   bool is_dynamic;  // its length is
 };
@@ -142,7 +142,7 @@ class Builder {
 
   void collect_variables() {
     for (const TileVar& var : chain_.tile->vars) {
-      const bool is_reduced = is_summed(*chain_.tile, var.label);
+      const bool is_reduced = is_summed(*chain_.tile, var.label) && !var.is_kept;
       std::int64_t length = ranges_[var.label].len;
       const For* loop = loop_over(var.label);
       if (loop) length = std::min(length, loop->step);

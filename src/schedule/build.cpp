@@ -132,7 +132,7 @@ class ScheduleBuilder::Builder : PlainLoops {
         merge /= 2;
       return merge;
     }
-    const bool is_plain_sum = c_.in.size() == 1 || var.role == Role::vec;
+    const bool is_plain_sum = c_.in.size() == 1 || var.role == Role::vec || tile_.is_kept;
     const std::int64_t each = var.role == Role::vec ? 1 : var.factor / var.chains;  // of a trip
     const std::int64_t trips = std::max<std::int64_t>(kMerge / each, 1);
     return is_plain_sum && length_[var.label] / var.factor >= 2 * trips ? static_cast<int>(trips)
@@ -164,6 +164,8 @@ class ScheduleBuilder::Builder : PlainLoops {
     if (tile_.inner >= 0) schedule_->tile.push_back({tile_.inner, Role::reduce});
     for (TileVar& var : schedule_->tile)
       if (var.role == Role::vec && c_.is_reduced(var.label)) {
+        var.is_kept = tile_.is_kept;
+        if (tile_.is_kept) continue;
         if (is_dot_from_l2()) {
           var.is_halved = true;
           var.factor = kHalves * p_.lanes / 2;
@@ -174,7 +176,7 @@ class ScheduleBuilder::Builder : PlainLoops {
       schedule_->tile.back().factor = tile_.steps;
       schedule_->tile.back().chains = tile_.chains;
       schedule_->tile.back().is_gray = tile_.is_gray;
-      if (tile_.vec < 0 || !c_.is_reduced(tile_.vec))
+      if (!runs_along_vec(c_, tile_))
         schedule_->tile.back().merge = merge_of(schedule_->tile.back());
     }
   }

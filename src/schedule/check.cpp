@@ -46,10 +46,10 @@ class Checker {
     return it == schedule_.tile.end() ? nullptr : &*it;
   }
 
-  // The vec variable if it is summed, else the last.
+  // The vec variable if tiles run along it, else the last.
   const TileVar& innermost_sum() const {
     for (const TileVar& var : schedule_.tile)
-      if (var.role == Role::vec && c_.is_reduced(var.label)) return var;
+      if (var.role == Role::vec && c_.is_reduced(var.label) && !var.is_kept) return var;
     return schedule_.tile.back();
   }
 
@@ -68,15 +68,25 @@ class Checker {
         return fail(fmt::format("the tile has more than {} elements", kLargestTile));
       if (var.chains > 1 && (var.role != Role::reduce || &var != &schedule_.tile.back()))
         return fail("'chains' is for the last variable of the tile, if it is 'reduce'");
-      if (var.merge > 0 && (&var != &innermost_sum() || !c_.is_reduced(var.label)))
+      if (auto done = check_summed_vec(var); !done) return done;
+      if (var.merge > 0 && (&var != &innermost_sum() || !c_.is_reduced(var.label) || var.is_kept))
         return fail("'merge' is for the innermost summed variable of the tile");
-      if (var.is_halved && (var.role != Role::vec || !c_.is_reduced(var.label)))
-        return fail("'halved' is for a 'vec' label that is summed");
       if (var.is_gray &&
           (var.role != Role::reduce || !std::has_single_bit(static_cast<unsigned>(var.merge))))
         return fail("'gray' is for 'reduce', and 'merge' a power of two");
     }
     if (vectors > 1) return fail("at most one tile variable may be 'vec'");
+    return {};
+  }
+
+  Result<void> check_summed_vec(const TileVar& var) const {
+    const bool is_summed_vec = var.role == Role::vec && c_.is_reduced(var.label);
+    if (var.is_halved && (!is_summed_vec || var.is_kept))
+      return fail("'halved' is for a 'vec' label that is summed, and not 'kept'");
+    if (var.is_kept && !is_summed_vec) return fail("'kept' is for a 'vec' label that is summed");
+    if (var.is_kept && c_.is_dynamic(var.label))
+      return fail(
+          fmt::format("'{}' is kept, but its extent is known at run time only", name(var.label)));
     return {};
   }
 
@@ -207,7 +217,7 @@ class Checker {
       return fail("'factor out' leaves no operand to sum");
     const TileVar* innermost = nullptr;
     for (const TileVar& var : schedule_.tile)
-      if (c_.is_reduced(var.label) && !(innermost && innermost->role == Role::vec))
+      if (c_.is_reduced(var.label) && !var.is_kept && !(innermost && innermost->role == Role::vec))
         innermost = &var;
     if (!innermost) return fail("'factor out', but the tile sums nothing");
     for (std::size_t k = 0; k < c_.in.size(); ++k) {
@@ -248,7 +258,8 @@ class Checker {
       const TileVar* var = tile_var(l);
       if (!var && length_[l] > 1)
         return fail(fmt::format("label '{}' is neither in the tile nor cut to 1", name(l)));
-      if (var && var->role != Role::reduce && !c_.is_reduced(l) && length_[l] > var->factor)
+      if (var && var->role != Role::reduce && (!c_.is_reduced(l) || var->is_kept) &&
+          length_[l] > var->factor)
         return fail(fmt::format("label '{}' has pieces of {}, more than the tile's {}", name(l),
                                 length_[l], var->factor));
     }

@@ -47,6 +47,7 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
     return plans;
   }
   if (tile.is_by_rows) return {{LoopOrder::by_rows}};
+  if (tile.is_kept) return {{LoopOrder::vec_outside}, {LoopOrder::by_input}};
   if (p.bytes < static_cast<double>(p.target.l1_bytes)) {
     const bool is_reused = tile.unroll >= 0 && std::ranges::any_of(c.in, [&](const Access& a) {
                              return a.strides[tile.unroll] == 0;
@@ -91,7 +92,7 @@ class LoopCost {
       std::int64_t& length = lengths[static_cast<std::size_t>(loop.label)];
       const auto times = static_cast<double>((length + loop.step - 1) / loop.step);
       trips *= times;
-      if (c.is_reduced(loop.label)) sum_pieces_ *= times;
+      if (c.is_reduced(loop.label) && !is_kept(schedule, loop.label)) sum_pieces_ *= times;
       if (loop.is_carried) calls_ = trips;
       if (loop.order == Order::parallel && parallel_pieces_ == 0) {
         parallel_pieces_ = trips;
@@ -99,6 +100,11 @@ class LoopCost {
       }
       length = std::min(length, loop.step);
     }
+  }
+
+  static bool is_kept(const Schedule& schedule, Label label) {
+    return std::ranges::any_of(
+        schedule.tile, [&](const TileVar& var) { return var.label == label && var.is_kept; });
   }
 
   // `stores`: of all sums to what was stored, which every further piece of the sum costs again.

@@ -22,6 +22,7 @@ constexpr double kLeastAligned = 0.25;              // of L1, that one call writ
 constexpr std::int64_t kMostRows = 1024;            // that one loop goes along
 constexpr std::int64_t kMostReads = 2;              // of what is asked for ahead
 constexpr std::int64_t kLinesAhead = 16;            // of a row
+constexpr std::int64_t kPartAhead = 8;              // of a piece of a sum
 constexpr std::int64_t kLinesNear = 5;              // of rows that share a set
 constexpr std::int64_t kTilesOfRows = 4;            // end to end, where rows are short
 constexpr std::int64_t kLinesOfBox = 32;            // whose next one is asked for
@@ -368,8 +369,11 @@ class Hints {
         if (loop->label == along && rows(length) <= kMostRows) inside = length;
       }
     // Where the hardware follows rows too, the next lines will do.
-    const std::int64_t most =
+    std::int64_t most =
         target_.page_streams > 0 ? 0 : target_.l2_bytes / 32 / target_.line_bytes / rows(inside);
+    // A piece of a sum ends: what is asked for behind it comes in vain.
+    if (tile_.is_kept && along == tile_.inner)
+      most = std::min(most, length_[along] / kPartAhead / line_items());
     const std::int64_t tile = std::max<std::int64_t>(
         2 * std::min(tile_.step_of(along), length_[along]) / line_items(), 2);
     return std::clamp(most, std::min(tile, kLinesAhead), kLinesAhead);

@@ -89,8 +89,11 @@ void PlainLoops::order_labels() {
   for (Label l : p_.kept)
     if (!is_in_tile(l)) labels.push_back(l);
   const auto outside = static_cast<std::ptrdiff_t>(labels.size());
+  if (tile_.is_kept)
+    for (Label l : p_.reduced)
+      if (l != tile_.vec && l != tile_.inner) labels.push_back(l);
   for (Label l : {tile_.vec, tile_.unroll, tile_.unroll2})
-    if (l >= 0 && !c_.is_reduced(l)) labels.push_back(l);
+    if (l >= 0 && (!c_.is_reduced(l) || tile_.is_kept)) labels.push_back(l);
   if (plan_.order == LoopOrder::unroll_outside)
     std::reverse(labels.begin() + outside, labels.end());
   if (plan_.order == LoopOrder::by_output)
@@ -121,7 +124,7 @@ void PlainLoops::add_plain_loops() {
       loop(tile_.vec, even_step(tile_.vec, kChunkBytes / p_.item), Order::parallel);
   }
   for (Label l : order_)
-    if (!chunked) chunked = chunk(l, tile_.step_of(l));
+    if (!chunked && !c_.is_reduced(l)) chunked = chunk(l, tile_.step_of(l));
   add_sum_blocks();
   for (Label l : order_) loop(l, tile_.step_of(l));
 }
@@ -317,6 +320,7 @@ void PlainLoops::share_sum() {
       cycles_ > kParallelCycles ||
       std::ranges::any_of(p_.in, [&](const Operand& a) { return p_.outgrows_caches(a); });
   if (p_.reduced.empty() || !is_long) return;
+  if (tile_.is_kept) return share_turned_sum();
   const Access& a = largest_input();
   Label sum = tile_.vec;
   for (Label l : p_.reduced)
@@ -333,6 +337,23 @@ void PlainLoops::share_sum() {
   loop(sum, piece, Order::parallel);
   schedule_->outer.emplace_back(BufferSpec{});
   loop(sum, part);
+}
+
+void PlainLoops::share_turned_sum() {
+  for (Label l : order_) {
+    const bool is_inner = l == tile_.vec && c_.extents[tile_.inner] >= 2 * kTurnedBlock;
+    const Label sum = is_inner ? tile_.inner : l;
+    const std::int64_t unit = is_inner ? tile_.steps : tile_.step_of(l);
+    const std::int64_t most = is_inner ? kTurnedBlock : c_.extents[l] / kSumPieces + 1;
+    const std::int64_t piece = (even_step(sum, most) + unit - 1) / unit * unit;
+    // A buffer is for several tiles' sums.
+    const bool has_tiles = std::ranges::any_of(
+        order_, [&](Label m) { return (m == sum ? piece : c_.extents[m]) > tile_.step_of(m); });
+    if (piece >= c_.extents[sum] || !has_tiles || c_.is_dynamic(sum)) continue;
+    loop(sum, piece, Order::parallel);
+    schedule_->outer.emplace_back(BufferSpec{});
+    return;
+  }
 }
 
 void PlainLoops::loop_over_sum(Label sum, std::int64_t step) {
@@ -355,6 +376,7 @@ void PlainLoops::add_blocks_of_rows() {
 }
 
 void PlainLoops::add_sum_blocks() {
+  if (tile_.is_kept) return loop(tile_.inner, kTurnedBlock);
   if (tile_.is_gray || tile_.vec < 0 || c_.is_reduced(tile_.vec)) return;
   for (const Operand& a : p_.in) {
     if (!is_read_once(a) || a.access->strides[tile_.vec] != 1) continue;

@@ -71,6 +71,9 @@ class PlainLoops {
   // A sum that is all there is to share, in pieces that may run at the same time and are added in
   // turn.
   void share_sum();
+  // Of a sum over two labels along which inputs lie across each other: long pieces of one, each
+  // with all of the other.
+  void share_turned_sum();
   // The same for long sums of nothing but elements: in those of products, errors of these weigh as
   // much, and buffers cost.
   void loop_over_sum(Label sum, std::int64_t step);

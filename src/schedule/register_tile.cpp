@@ -15,8 +15,9 @@ namespace einjit {
 namespace {
 
 constexpr std::int64_t kShortSum = 16;
-constexpr double kLeastPacked = 2000;  // multiply-adds
-constexpr double kLeastReuse = 4;      // of a packed element
+constexpr std::int64_t kTurnedSteps = 16;  // a line of f32, two of f64
+constexpr double kLeastPacked = 2000;      // multiply-adds
+constexpr double kLeastReuse = 4;          // of a packed element
 constexpr std::size_t kMostTiles = 40;
 constexpr std::int64_t kRowsAtOnce = 8, kVectorsOfRow = 4;
 constexpr int kMostWidths = 8;               // vectors, beside unrolled labels
@@ -134,10 +135,10 @@ class Enumerator {
   std::uint64_t kind_of(const RegisterTile& tile) const {
     auto number = [](Label l) { return static_cast<std::uint64_t>(l + 1); };
     return number(tile.vec) << 48 | number(tile.unroll) << 32 | number(tile.unroll2) << 16 |
-           (carries_strips(tile) ? 1u << 8 : 0u) | (writes_pairs(tile) ? 1u << 7 : 0u) |
-           (uses_rows_once(tile) ? 1u << 6 : 0u) | (tile.is_by_rows ? 1u << 5 : 0u) |
-           (moves_blocks(p_, tile) ? 1u << 4 : 0u) | tile.packed << 2 |
-           (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
+           (tile.is_kept ? 1u << 9 : 0u) | (carries_strips(tile) ? 1u << 8 : 0u) |
+           (writes_pairs(tile) ? 1u << 7 : 0u) | (uses_rows_once(tile) ? 1u << 6 : 0u) |
+           (tile.is_by_rows ? 1u << 5 : 0u) | (moves_blocks(p_, tile) ? 1u << 4 : 0u) |
+           tile.packed << 2 | (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
   }
 
   // Whether a copy's tile writes lines two by two, of rows as many as the hardware can follow.
@@ -187,7 +188,7 @@ class Enumerator {
   // Chains and unrolled steps for a tile of few accumulators.
   void consider_chains(RegisterTile tile) {
     if (!consider(tile)) return;
-    if (p_.reduced.empty() || (tile.vec >= 0 && c_.is_reduced(tile.vec))) return;
+    if (p_.reduced.empty() || runs_along_vec(c_, tile)) return;
     consider_windows(tile);
     const std::int64_t length = c_.extents[p_.reduced.back()];
     for (int chains : {2, 4, 8})
@@ -339,6 +340,7 @@ class Enumerator {
   }
 
   void enumerate_over_sum(Label vec) {
+    for (Label along : p_.reduced) consider_turned(vec, along);
     for (int vectors : {1, 2, 4, 8}) {
       if (vectors > 1 && c_.extents[vec] <= (vectors - 1) * lanes_) break;
       RegisterTile tile;
@@ -361,6 +363,32 @@ class Enumerator {
             }
           }
         }
+    }
+  }
+
+  // Two summed labels: an input has vectors along one, another lies across them, along the other.
+  // Blocks of that one are transposed.
+  void consider_turned(Label vec, Label along) {
+    auto is_row = [&](Label l, Label across) {
+      return std::ranges::any_of(c_.in, [&](const Access& a) {
+        return a.strides[l] == 1 && std::abs(a.strides[across]) > 1;
+      });
+    };
+    if (along == vec || c_.extents[along] < lanes_ || c_.is_dynamic(along) || !is_row(along, vec) ||
+        std::ranges::none_of(c_.in, [&](const Access& a) { return a.strides[vec] == 1; }))
+      return;
+    for (int vectors : {1, 2, 3, 4}) {
+      if (c_.extents[vec] <= (vectors - 1) * lanes_) break;
+      RegisterTile tile;
+      tile.vec = vec;
+      tile.vec_length = std::min(c_.extents[vec], vectors * lanes_);
+      tile.is_kept = true;
+      tile.inner = along;
+      // Some of what is transposed may be spilled.
+      for (std::int64_t steps : {kTurnedSteps / 2, kTurnedSteps}) {
+        tile.steps = steps;
+        consider(tile, target_.vector_registers * 5 / 4);
+      }
     }
   }
 
@@ -401,7 +429,7 @@ class Enumerator {
     bool is_of(const RegisterTile& t) const {
       return t.vec == tile.vec && t.vec_length == tile.vec_length && t.unroll == tile.unroll &&
              t.unroll_length == tile.unroll_length && t.unroll2 == tile.unroll2 &&
-             t.unroll2_length == tile.unroll2_length;
+             t.unroll2_length == tile.unroll2_length && t.is_kept == tile.is_kept;
     }
     RegisterTile tile;
     unsigned may_pack;

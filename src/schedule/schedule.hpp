@@ -17,8 +17,10 @@
 // that rounding errors of long sums do not add up. `gray` takes the steps of such a block in the
 // order of the Gray code (0 1 3 2 6 ...): no load then goes along by one stride, which prefetchers
 // would follow to the harm of rows that lie in L2. `halved` sums a vec label in vectors of half a
-// register's width, two lines of an input after the other. A label the tile does not name must have
-// been narrowed to 1.
+// register's width, two lines of an input after the other. `kept` has a summed vec label's lanes in
+// sums of their own, which are added at the end of the tile: `tile j vec 16 kept, i reduce 16` can
+// transpose blocks of an input along i, which a tile that runs along j cannot. A label the tile
+// does not name must have been narrowed to 1.
 //
 // `pack in1*in2` copies the product of two inputs: tiles then see one operand in place of both.
 //
@@ -121,6 +123,7 @@ struct TileVar {
   int merge = 0;            // summed: loop trips between additions to a second set; 0: none
   bool is_halved = false;   // vec, summed: vectors of half a register's width
   bool is_gray = false;     // reduce: the trips of a merge in the order of the Gray code
+  bool is_kept = false;     // vec, summed: as many sums as elements, added at the end of the tile
   bool operator==(const TileVar&) const = default;
 };
 

@@ -229,6 +229,10 @@ class ScheduleParser {
         take();
         var.is_halved = true;
       }
+      if (next_is("kept")) {
+        take();
+        var.is_kept = true;
+      }
       if (next_is("gray")) {
         take();
         var.is_gray = true;
@@ -287,6 +291,7 @@ std::string to_string(const Schedule& schedule, const Contraction& c) {
     if (var.role != Role::reduce || var.factor > 1) text += fmt::format(" {}", var.factor);
     if (var.chains > 1) text += fmt::format(" chains {}", var.chains);
     if (var.is_halved) text += " halved";
+    if (var.is_kept) text += " kept";
     if (var.is_gray) text += " gray";
     if (var.merge > 0) text += fmt::format(" merge {}", var.merge);
   }

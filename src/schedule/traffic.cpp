@@ -55,6 +55,7 @@ constexpr double kRowsInSet = 8;        // of L1, that tiles may ask for togethe
 constexpr double kRowCost = 0.015;      // more of a line, for each further row
 constexpr double kPagesLost = 0.1;      // more of a line, for twice as many pages as are followed
 constexpr double kFollowedLate = 0.25;  // if a tile reads several such rows
+constexpr double kAcrossAlone = 1.3;    // more of a line, if the sum of a scalar goes across rows
 constexpr double kPartOfRow = 1.2;      // more of a line, if a tile sums parts of rows
 constexpr double kOnePage = 1.15;       // more of a line, if one page is followed, not several
 constexpr double kStripAlone = 1.1;     // more of a line of rows that only the hardware asks for
@@ -84,6 +85,7 @@ class Analysis : Fetching {
         lines *= asked_cost(s);
       if (is_lost_before_read(s)) lines *= kAskedTwice;
       if (reads_parts_of_rows(s)) lines *= kPartOfRow;
+      if (goes_across_alone(s)) lines *= kAcrossAlone;
       if (is_one_page(s)) lines *= kOnePage;
       if (is_strip(s)) lines *= kStripAlone;
       lines *= overshoot(s);
@@ -138,6 +140,12 @@ class Analysis : Fetching {
     });
   }
 
+  // Whether a sum of single elements goes to another row with each: nobody asks for those.
+  bool goes_across_alone(const Stream& s) const {
+    return !s.is_output && is_across(s) && line_cost(s) == 1 && !is_asked_for(s) &&
+           std::ranges::count(schedule_.tile, Role::vec, &TileVar::role) == 0;
+  }
+
   // Whether a copy goes along many rows from memory, and nobody but the hardware asks for them.
   bool is_strip(const Stream& s) const {
     return target_.page_streams > 0 && p_.reduced.empty() && !s.is_output && line_cost(s) == 1 &&
@@ -185,7 +193,7 @@ class Analysis : Fetching {
     if (s.is_output) return goes_along(s) ? 1 : kL2Scattered;
     if (is_gathered(s)) return kL2Gathered;
     const bool sums_rows = std::ranges::any_of(schedule_.tile, [&](const TileVar& var) {
-      return var.role == Role::vec && p_.c.is_reduced(var.label) &&
+      return var.role == Role::vec && p_.c.is_reduced(var.label) && !var.is_kept &&
              s.access().strides[var.label] == 1;
     });
     const double few = target_.page_streams > 0 ? kFewRows - 1 : kFewRows;

@@ -41,7 +41,8 @@ struct UnitLoop {
 };
 
 // A tile variable. In registers (not reduced): `length` elements, or what its loop leaves; with
-// `active_slot`, a vec variable's last vector holds only as many elements as that argument says.
+// `active_slot`, a vec variable's last vector holds only as many elements as that argument says. If
+// the output does not move in a vec variable, its elements are added up before they are stored.
 // Reduced: `trips` steps of `factor`, then `tail` (< factor) steps; before them `blocks` of `merge`
 // such trips, each summed on its own and then added, and before those `superblocks` of `merge`
 // blocks. With `tail_slot` the number of tail steps is an argument. Then, and of a sum in blocks,
