@@ -366,17 +366,20 @@ class Enumerator {
     }
   }
 
-  // Two summed labels: an input has vectors along one, another lies across them, along the other.
-  // Blocks of that one are transposed.
+  // Two summed labels: an input that is read once has vectors along one, another lies across them,
+  // along the other label. Blocks of that one are transposed.
   void consider_turned(Label vec, Label along) {
-    auto is_row = [&](Label l, Label across) {
-      return std::ranges::any_of(c_.in, [&](const Access& a) {
-        return a.strides[l] == 1 && std::abs(a.strides[across]) > 1;
-      });
-    };
-    if (along == vec || c_.extents[along] < lanes_ || c_.is_dynamic(along) || !is_row(along, vec) ||
-        std::ranges::none_of(c_.in, [&](const Access& a) { return a.strides[vec] == 1; }))
+    if (along == vec || std::min(c_.extents[vec], c_.extents[along]) < lanes_ ||
+        c_.is_dynamic(along))
       return;
+    const bool has_vectors = std::ranges::any_of(p_.in, [&](const Operand& a) {
+      return a.elements * 4 > p_.points && a.access->strides[vec] == 1 &&
+             a.access->strides[along] != 0;
+    });
+    const bool has_blocks = std::ranges::any_of(c_.in, [&](const Access& a) {
+      return a.strides[along] == 1 && std::abs(a.strides[vec]) > 1;
+    });
+    if (!has_vectors || !has_blocks) return;
     for (int vectors : {1, 2, 3, 4}) {
       if (c_.extents[vec] <= (vectors - 1) * lanes_) break;
       RegisterTile tile;
