@@ -255,6 +255,32 @@ TEST(SumSchedules, TallSumsAreSharedOut) {
   }
 }
 
+// Rows as long as they go on, a few at a time; the output, which lies across them, is written once.
+TEST(SumSchedules, SumsOfTransposesAreTurnedOnce) {
+  constexpr std::int64_t kTerms = 43, kRows = 121, kColumns = 517;
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::vector<Layout> layouts{Layout::row_major(DType::f32, {kTerms, kRows, kColumns})};
+  const auto a = ramp<float>(kTerms * kRows * kColumns, 7);
+  std::vector<float> expected(kRows * kColumns);
+  for (std::size_t n = 0; n < a.size(); ++n)
+    expected[n % kColumns * kRows + n / kColumns % kRows] += a[n];
+  for (const char* schedule :
+       {"loop k 16 parallel; buffer out; loop i 8; loop k 1; loop j 64; tile j vec 64, i reduce 8",
+        "loop i 16 parallel; buffer out; loop i 8; loop k 3; tile j vec 517, k unroll 3, i reduce",
+        ""})
+    for (int threads : {1, 3}) {
+      CompileOptions options;
+      options.schedule = schedule;
+      const Kernel sum = engine.compile("ikj->jk", layouts, options);
+      const ThreadPool pool(threads);
+      const Executor executor = pool.executor();
+      std::vector<float> out(kRows * kColumns, -1);
+      void* const operands[] = {out.data(), const_cast<float*>(a.data())};
+      ASSERT_EQ(sum.run(operands, {}, &executor), Status::ok);
+      EXPECT_EQ(out, expected) << schedule << " " << threads;
+    }
+}
+
 // Two summed labels: vectors along one, steps and blocks to transpose along the other; with tails,
 // in pieces, as units for one shape and for any.
 TEST(SumSchedules, TurnedDotsKeepTheirVectors) {

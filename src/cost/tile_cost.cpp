@@ -263,7 +263,7 @@ double TileCost::stores() const {
     value = each;
   else if (is_joined())
     value = each * vectors_ * kJoin + joined_stores(each);
-  else if (is_contiguous(p_.out, tile_.vec))
+  else if (is_contiguous(p_.out, tile_.vec) || tile_.is_by_rows)
     value = each * vectors_ * load;
   else if (const double shuffled = turn_shuffles(p_.out); shuffled > 0)
     value = each * vectors_ * (load + shuffled);
@@ -300,6 +300,12 @@ double TileCost::packing(unsigned packed) const {
           a.positions / lanes_ * (is_straight ? kPackPerVector : kPackPerVector + 1.5 * shuffles_);
     }
   return cycles;
+}
+
+// Of sums by rows that are made in a buffer, and turned when they are written.
+double TileCost::turning() const {
+  if (!tile_.is_by_rows || is_contiguous(p_.out, tile_.vec)) return 0;
+  return p_.out.elements / lanes_ * (kPackPerVector + kStoreTransposed * shuffles_);
 }
 
 // Along a vec label that is summed, each row of the sum begins anew, and lanes beyond its end are
@@ -345,7 +351,7 @@ double TileCost::cycles(unsigned packed) const {
     all.shuffles += r.shuffles;
     all.rows += r.rows;
   }
-  return (tiles_ * (steps_ * step_cycles(all) + tile_cycles_) + packing(packed)) *
+  return (tiles_ * (steps_ * step_cycles(all) + tile_cycles_) + packing(packed) + turning()) *
          (1 + kTails * (kinds_ - 1) + kTailAgain * again_);
 }
 

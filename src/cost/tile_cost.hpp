@@ -80,6 +80,7 @@ class TileCost {
   bool is_joined() const;
   double joined_stores(double each) const;
   double packing(unsigned packed) const;
+  double turning() const;
   double rows_of_sum(double sums) const;
   bool hides_loop(double operations) const;
   double step_cycles(const Reading& all) const;

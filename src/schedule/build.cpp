@@ -184,14 +184,25 @@ class ScheduleBuilder::Builder : PlainLoops {
   std::vector<LoopSpec> sum_, vec_block_, unroll_block_;  // innermost first
 };
 
-bool sums_whole_rows(const Problem& p, Label vec) {
-  if (p.reduced.size() != 1 || p.c.extents[vec] * p.item < long_row(p.target) ||
-      p.c.is_dynamic(p.reduced.front()))
-    return false;
-  return std::ranges::any_of(p.in, [&](const Operand& a) {
-    return a.access->strides[vec] == 1 && a.is_summed && p.outgrows_caches(a) &&
-           a.elements * 2 > p.points;
-  });
+std::vector<Label> summed_rows(const Problem& p, Label vec) {
+  if (p.reduced.size() != 1 || p.c.is_dynamic(p.reduced.front())) return {};
+  for (const Operand& a : p.in) {
+    const std::vector<std::int64_t>& strides = a.access->strides;
+    if (strides[vec] != 1 || !a.is_summed || !p.outgrows_caches(a) || a.elements * 2 <= p.points)
+      continue;
+    std::vector<Label> labels{vec};
+    std::int64_t run = p.c.extents[vec];
+    for (bool goes_on = true; goes_on;) {
+      const auto next = std::ranges::find_if(
+          p.kept, [&](Label l) { return strides[l] == run && !p.c.is_dynamic(l); });
+      goes_on = next != p.kept.end() && *next != vec && p.c.extents[*next] > 1;
+      if (!goes_on) break;
+      labels.push_back(*next);
+      run *= p.c.extents[*next];
+    }
+    if (run * p.item >= long_row(p.target)) return labels;
+  }
+  return {};
 }
 
 bool sums_parts_of_rows(const Problem& p, const RegisterTile& tile) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "cost/tile_cost.hpp"
 #include "schedule/schedule.hpp"
@@ -48,8 +49,9 @@ inline constexpr double kParallelCycles = 400e3;
 // What a parallel loop's pieces leave idle on two and four threads, on average, against the work.
 double idle_part(std::int64_t extent, std::int64_t step);
 
-// Whether rows of an input along the label come from memory, are read once, and are summed.
-bool sums_whole_rows(const Problem& problem, Label vec);
+// Rows of an input that come from memory, are read once, and are summed: the labels that lie end to
+// end in them, from a vec label on. None: there are no such rows, or they are short.
+std::vector<Label> summed_rows(const Problem& problem, Label vec);
 
 // Whether a copy's boxes may be made in a buffer: rows of its output begin anywhere.
 bool may_buffer_boxes(const Problem& problem, const RegisterTile& tile);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <ranges>
 
 #include "schedule/hints.hpp"
 
@@ -278,19 +279,35 @@ std::int64_t PlainLoops::even_step(Label l, std::int64_t most) const {
 }
 
 void PlainLoops::add_rows() {
-  Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+  Order order = Order::parallel;  // what comes from memory is work for several threads
   auto share_out = [&](Label l, std::int64_t step) {
     loop(l, step, order);
     if (length_[l] < c_.extents[l]) order = Order::serial;
   };
-  for (Label l : order_) {
-    if (l == tile_.vec) continue;
-    c_.extents[l] * 2 >= kSumPieces ? share_out(l, 1) : loop(l, 1);
+  const std::vector<Label> rows = summed_rows(p_, tile_.vec);
+  std::int64_t run = 1;
+  for (Label l : order_)
+    if (std::ranges::find(rows, l) == rows.end())
+      c_.extents[l] * 2 >= kSumPieces ? share_out(l, 1) : loop(l, 1);
+    else
+      run *= c_.extents[l];
+  const Label outer = rows.back();
+  if (run * p_.item >= kLongRow) {
+    const std::int64_t most = kRowPiece / p_.item * c_.extents[outer] / run;
+    // Whole lines of the output, wherever it has them.
+    const std::int64_t unit = c_.out.strides[outer] == 1 ? line_items() : 1;
+    share_out(outer, (even_step(outer, std::max<std::int64_t>(most, 1)) + unit - 1) / unit * unit);
   }
-  if (c_.extents[tile_.vec] * p_.item >= kLongRow)
-    share_out(tile_.vec, even_step(tile_.vec, kRowPiece / p_.item));
+  const std::size_t inside = schedule_->outer.size();
   add_levels(p_.reduced.front(), tile_.steps, order);
-  loop(tile_.vec, tile_.vec_length);
+  // The output is turned once, not with each block of the sum.
+  if (c_.out.strides[tile_.vec] != 1 &&
+      std::ranges::none_of(schedule_->outer | std::views::drop(inside), [](const auto& item) {
+        return std::holds_alternative<BufferSpec>(item);
+      }))
+    schedule_->outer.insert(schedule_->outer.begin() + static_cast<std::ptrdiff_t>(inside),
+                            BufferSpec{});
+  for (Label l : rows | std::views::reverse) loop(l, tile_.step_of(l));
 }
 
 void PlainLoops::add_levels(Label sum, std::int64_t step, Order order) {

@@ -282,11 +282,17 @@ class Enumerator {
 
   // A few lines of a few whole rows: as many as the hardware follows.
   void consider_rows(Label vec) {
-    if (!sums_whole_rows(p_, vec) || c_.extents[p_.reduced.front()] < 2 * kRowsAtOnce) return;
+    const std::vector<Label> rows = summed_rows(p_, vec);
+    if (rows.empty() || c_.extents[p_.reduced.front()] < 2 * kRowsAtOnce) return;
     RegisterTile tile;
     tile.vec = vec;
-    tile.vec_length = kVectorsOfRow * lanes_;
+    tile.vec_length = std::min(c_.extents[vec], kVectorsOfRow * lanes_);
     tile.steps = kRowsAtOnce;
+    if (const std::int64_t more = kVectorsOfRow / p_.vectors_in(tile.vec_length);
+        more > 1 && rows.size() > 1) {
+      tile.unroll = rows[1];
+      tile.unroll_length = std::min(c_.extents[rows[1]], more);
+    }
     tile.is_by_rows = true;
     consider(tile);
   }
@@ -432,7 +438,8 @@ class Enumerator {
     bool is_of(const RegisterTile& t) const {
       return t.vec == tile.vec && t.vec_length == tile.vec_length && t.unroll == tile.unroll &&
              t.unroll_length == tile.unroll_length && t.unroll2 == tile.unroll2 &&
-             t.unroll2_length == tile.unroll2_length && t.is_kept == tile.is_kept;
+             t.unroll2_length == tile.unroll2_length && t.is_kept == tile.is_kept &&
+             t.is_by_rows == tile.is_by_rows;
     }
     RegisterTile tile;
     unsigned may_pack;

@@ -28,8 +28,8 @@ Streams::Streams(const Problem& problem, const Schedule& schedule)
   const std::size_t all = nest_.loops.size();
   streams_.reserve(2 * p_.in.size() + 1);
   for (int k = 0; k < static_cast<int>(p_.in.size()); ++k) add_input(k);
-  streams_.push_back({&p_.out, 0, drain_depth_.value_or(all), false, true});
-  if (drain_depth_) streams_.push_back({&p_.out, *drain_depth_, all, true});
+  streams_.push_back({&p_.out, 0, buffer_depth_.value_or(all), false, true});
+  if (buffer_depth_) streams_.push_back({&p_.out, *buffer_depth_, all, true});
   for (Stream& s : streams_) {
     s.boxes = array_of<StreamBox>(s.to + 1);
     measure(s);
@@ -64,7 +64,9 @@ void Streams::add_nest() {
       packs_.push_back({*pack, depth});
       continue;
     }
-    if (std::holds_alternative<BufferSpec>(item) && p_.reduced.empty()) drain_depth_ = depth;
+    if (std::holds_alternative<BufferSpec>(item) && !buffer_depth_ &&
+        (p_.reduced.empty() || is_turned()))
+      buffer_depth_ = depth;
     if (!std::holds_alternative<LoopSpec>(item)) continue;
     const LoopSpec& loop = nest_.loops[depth] = std::get<LoopSpec>(item);
     const auto outside = nest_.all.subspan(depth * nest_.labels, nest_.labels);
@@ -74,6 +76,14 @@ void Streams::add_nest() {
     inside[label] = std::min(outside[label], static_cast<double>(loop.step));
     nest_.trips[depth++] = std::max(1.0, outside[label] / inside[label]);
   }
+}
+
+// Whether sums lie otherwise in a buffer than in the output. (Constants of others were measured
+// without.)
+bool Streams::is_turned() const {
+  return std::ranges::any_of(schedule_.tile, [&](const TileVar& var) {
+    return var.role == Role::vec && std::abs(p_.c.out.strides[var.label]) > 1;
+  });
 }
 
 // An input is read by the tiles, or by a copy whose panels they read.

@@ -125,7 +125,7 @@ class Streams {
   // Rows of a tile that lie in one set of L1.
   double rows_in_one_set(const Stream& s) const;
   // Whether what tiles make is written to the output from a buffer.
-  bool is_drained() const { return drain_depth_.has_value(); }
+  bool is_drained() const { return buffer_depth_.has_value() && p_.reduced.empty(); }
   const Problem& p_;
   const Target& target_;
   const Schedule& schedule_;
@@ -143,6 +143,7 @@ class Streams {
   template <class T>
   std::span<T> array_of(std::size_t count);
   void add_nest();
+  bool is_turned() const;
   void add_input(int operand);
   void measure(const Stream& s) const;
   void measure_box(const Stream& s, std::size_t depth) const;
@@ -170,7 +171,7 @@ class Streams {
   double line_items_;
   double cache_bytes_[2];
   std::size_t fitting_[2];
-  std::optional<std::size_t> drain_depth_ = {};
+  std::optional<std::size_t> buffer_depth_ = {};  // inside it tiles write to a buffer
 };
 
 }  // namespace einjit
