@@ -304,7 +304,7 @@ double TileCost::packing(unsigned packed) const {
 
 // Of sums by rows that are made in a buffer, and turned when they are written.
 double TileCost::turning() const {
-  if (!tile_.is_by_rows || is_contiguous(p_.out, tile_.vec)) return 0;
+  if (!tile_.is_by_rows || std::abs(p_.out.access->strides[tile_.vec]) <= 1) return 0;
   return p_.out.elements / lanes_ * (kPackPerVector + kStoreTransposed * shuffles_);
 }
 
@@ -356,7 +356,9 @@ double TileCost::cycles(unsigned packed) const {
 }
 
 double TileCost::store_cycles() const {
-  return tiles_ * stores() * (p_.c.beta == Beta::zero ? kStoreAdded : 1);
+  const double each = stores() * (p_.c.beta == Beta::zero ? kStoreAdded : 1);
+  // (What others cost with each piece of their sums was measured without.)
+  return tiles_ * (each + (tile_.is_by_rows ? kTileOverhead : 0));
 }
 
 bool runs_along_vec(const Contraction& c, const RegisterTile& tile) {

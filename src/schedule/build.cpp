@@ -184,23 +184,29 @@ class ScheduleBuilder::Builder : PlainLoops {
   std::vector<LoopSpec> sum_, vec_block_, unroll_block_;  // innermost first
 };
 
-std::vector<Label> summed_rows(const Problem& p, Label vec) {
-  if (p.reduced.size() != 1 || p.c.is_dynamic(p.reduced.front())) return {};
+SummedRows summed_rows(const Problem& p, Label vec) {
   for (const Operand& a : p.in) {
     const std::vector<std::int64_t>& strides = a.access->strides;
     if (strides[vec] != 1 || !a.is_summed || !p.outgrows_caches(a) || a.elements * 2 <= p.points)
       continue;
-    std::vector<Label> labels{vec};
-    std::int64_t run = p.c.extents[vec];
-    for (bool goes_on = true; goes_on;) {
-      const auto next = std::ranges::find_if(
-          p.kept, [&](Label l) { return strides[l] == run && !p.c.is_dynamic(l); });
-      goes_on = next != p.kept.end() && *next != vec && p.c.extents[*next] > 1;
-      if (!goes_on) break;
-      labels.push_back(*next);
-      run *= p.c.extents[*next];
+    SummedRows rows;
+    std::int64_t run = 1;
+    for (const Move& m : a.moves)
+      if (!p.c.is_reduced(m.label))
+        continue;
+      else if (p.c.is_dynamic(m.label))
+        return {};
+      else
+        rows.sum = m.label;  // by rising stride
+    for (const Move& m : a.moves) {
+      if (m.label == rows.sum) break;
+      rows.labels.push_back(m.label);
+      if (std::abs(strides[m.label]) == run) run *= p.c.extents[m.label];
+      if (!p.c.is_reduced(m.label)) rows.kept_elements *= p.extent(m.label);
     }
-    if (run * p.item >= long_row(p.target)) return labels;
+    if (!rows.labels.empty() && rows.kept_elements > 1 && run * p.item >= long_row(p.target) &&
+        p.c.extents[rows.sum] >= 2 * kRowsAtOnce)
+      return rows;
   }
   return {};
 }

@@ -49,9 +49,15 @@ inline constexpr double kParallelCycles = 400e3;
 // What a parallel loop's pieces leave idle on two and four threads, on average, against the work.
 double idle_part(std::int64_t extent, std::int64_t step);
 
-// Rows of an input that come from memory, are read once, and are summed: the labels that lie end to
-// end in them, from a vec label on. None: there are no such rows, or they are short.
-std::vector<Label> summed_rows(const Problem& problem, Label vec);
+// Rows of an input that come from memory, are read once, and are summed along `sum`: what lies
+// between two of its steps. `labels` of them, the contiguous one first.
+struct SummedRows {
+  Label sum = -1;  // none: there are no such rows, or they are short, or few
+  std::vector<Label> labels;
+  double kept_elements = 1;  // of the output, in a row
+};
+SummedRows summed_rows(const Problem& problem, Label vec);
+inline constexpr std::int64_t kRowsAtOnce = 8;  // that memory delivers fastest
 
 // Whether a copy's boxes may be made in a buffer: rows of its output begin anywhere.
 bool may_buffer_boxes(const Problem& problem, const RegisterTile& tile);

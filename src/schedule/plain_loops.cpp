@@ -284,30 +284,38 @@ void PlainLoops::add_rows() {
     loop(l, step, order);
     if (length_[l] < c_.extents[l]) order = Order::serial;
   };
-  const std::vector<Label> rows = summed_rows(p_, tile_.vec);
-  std::int64_t run = 1;
+  const SummedRows rows = summed_rows(p_, tile_.vec);
   for (Label l : order_)
-    if (std::ranges::find(rows, l) == rows.end())
+    if (std::ranges::find(rows.labels, l) == rows.labels.end())
       c_.extents[l] * 2 >= kSumPieces ? share_out(l, 1) : loop(l, 1);
-    else
-      run *= c_.extents[l];
-  const Label outer = rows.back();
-  if (run * p_.item >= kLongRow) {
-    const std::int64_t most = kRowPiece / p_.item * c_.extents[outer] / run;
+  double run = 1;
+  for (Label l : rows.labels) run *= p_.extent(l);
+  const Label outer = rows.labels.back();
+  if (!c_.is_reduced(outer) && run * static_cast<double>(p_.item) >= kLongRow) {
+    const auto most = static_cast<std::int64_t>(kRowPiece / p_.item * p_.extent(outer) / run);
     // Whole lines of the output, wherever it has them.
     const std::int64_t unit = c_.out.strides[outer] == 1 ? line_items() : 1;
     share_out(outer, (even_step(outer, std::max<std::int64_t>(most, 1)) + unit - 1) / unit * unit);
   }
   const std::size_t inside = schedule_->outer.size();
-  add_levels(p_.reduced.front(), tile_.steps, order);
-  // The output is turned once, not with each block of the sum.
-  if (c_.out.strides[tile_.vec] != 1 &&
+  add_levels(rows.sum, kRowsAtOnce, order);
+  // An output that lies across the rows is turned once, not with each block of the sum.
+  if (std::abs(c_.out.strides[tile_.vec]) > 1 &&
       std::ranges::none_of(schedule_->outer | std::views::drop(inside), [](const auto& item) {
         return std::holds_alternative<BufferSpec>(item);
       }))
     schedule_->outer.insert(schedule_->outer.begin() + static_cast<std::ptrdiff_t>(inside),
                             BufferSpec{});
-  for (Label l : rows | std::views::reverse) loop(l, tile_.step_of(l));
+  add_loops_of_rows(rows.labels);
+}
+
+void PlainLoops::add_loops_of_rows(const std::vector<Label>& labels) {
+  auto is_cut = [&](Label l) { return !c_.is_reduced(l) && length_[l] > tile_.step_of(l); };
+  for (std::size_t n = labels.size(); n-- > 0;)
+    if (!c_.is_reduced(labels[n]))
+      loop(labels[n], tile_.step_of(labels[n]));
+    else if (std::any_of(labels.begin(), labels.begin() + static_cast<std::ptrdiff_t>(n), is_cut))
+      loop(labels[n], 1);
 }
 
 void PlainLoops::add_levels(Label sum, std::int64_t step, Order order) {

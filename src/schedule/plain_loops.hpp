@@ -63,6 +63,8 @@ class PlainLoops {
   std::int64_t even_step(Label l, std::int64_t most) const;
   // Whole rows, a few at a time, are what the hardware follows best; their sums stay in L1.
   void add_rows();
+  // Along the rows as they lie: over a sum among their labels if tiles do not hold what is inside.
+  void add_loops_of_rows(const std::vector<Label>& labels);
   // A loop over a sum, inside buffers for blocks of its steps, blocks of these and so on, of few
   // additions each.
   void add_levels(Label sum, std::int64_t step, Order order);

@@ -19,7 +19,7 @@ constexpr std::int64_t kTurnedSteps = 16;  // a line of f32, two of f64
 constexpr double kLeastPacked = 2000;      // multiply-adds
 constexpr double kLeastReuse = 4;          // of a packed element
 constexpr std::size_t kMostTiles = 40;
-constexpr std::int64_t kRowsAtOnce = 8, kVectorsOfRow = 4;
+constexpr std::int64_t kVectorsOfRow = 4;
 constexpr int kMostWidths = 8;               // vectors, beside unrolled labels
 constexpr std::int64_t kMostUnrolled = 128;  // multiply-adds in the body of a loop of many steps
 
@@ -282,19 +282,23 @@ class Enumerator {
 
   // A few lines of a few whole rows: as many as the hardware follows.
   void consider_rows(Label vec) {
-    const std::vector<Label> rows = summed_rows(p_, vec);
-    if (rows.empty() || c_.extents[p_.reduced.front()] < 2 * kRowsAtOnce) return;
+    const SummedRows rows = summed_rows(p_, vec);
+    if (rows.sum < 0) return;
     RegisterTile tile;
     tile.vec = vec;
-    tile.vec_length = std::min(c_.extents[vec], kVectorsOfRow * lanes_);
-    tile.steps = kRowsAtOnce;
-    if (const std::int64_t more = kVectorsOfRow / p_.vectors_in(tile.vec_length);
-        more > 1 && rows.size() > 1) {
-      tile.unroll = rows[1];
-      tile.unroll_length = std::min(c_.extents[rows[1]], more);
-    }
+    if (!c_.is_reduced(vec)) tile.steps = kRowsAtOnce;
+    if (p_.reduced.size() > 1) tile.inner = rows.sum;
     tile.is_by_rows = true;
-    consider(tile);
+    for (std::int64_t vectors : {kVectorsOfRow, 2 * kVectorsOfRow}) {
+      if (vectors > kVectorsOfRow && c_.extents[vec] > vectors * lanes_) break;
+      tile.vec_length = std::min(c_.extents[vec], vectors * lanes_);
+      const std::int64_t more = kVectorsOfRow / p_.vectors_in(tile.vec_length);
+      if (more > 1 && rows.labels.size() > 1 && !c_.is_reduced(rows.labels[1])) {
+        tile.unroll = rows.labels[1];
+        tile.unroll_length = std::min(c_.extents[tile.unroll], more);
+      }
+      consider(tile);
+    }
   }
 
   // Copies with short runs that are written end to end, in whole lines, and read as blocks that are
@@ -347,6 +351,7 @@ class Enumerator {
 
   void enumerate_over_sum(Label vec) {
     for (Label along : p_.reduced) consider_turned(vec, along);
+    consider_rows(vec);
     for (int vectors : {1, 2, 4, 8}) {
       if (vectors > 1 && c_.extents[vec] <= (vectors - 1) * lanes_) break;
       RegisterTile tile;

@@ -26,9 +26,9 @@ inline std::int64_t rows_followed(const Target& target) {
   return std::max<std::int64_t>(target.page_streams / 4, 1);
 }
 
-// Bytes of rows that are worth reading whole: where the hardware follows pages, half of one is.
+// Bytes of rows that are worth reading whole: where the hardware follows pages, a part of one is.
 inline std::int64_t long_row(const Target& target) {
-  return target.page_streams > 0 ? kPage / 2 : kPage;
+  return target.page_streams > 0 ? kPage / 4 : kPage;
 }
 
 // Lines of one set of L1: it is indexed by the place in a page.
