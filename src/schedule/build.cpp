@@ -192,12 +192,10 @@ SummedRows summed_rows(const Problem& p, Label vec) {
     SummedRows rows;
     std::int64_t run = 1;
     for (const Move& m : a.moves)
-      if (!p.c.is_reduced(m.label))
-        continue;
-      else if (p.c.is_dynamic(m.label))
-        return {};
-      else
+      if (p.c.is_reduced(m.label)) {
+        if (p.c.is_dynamic(m.label)) return {};
         rows.sum = m.label;  // by rising stride
+      }
     for (const Move& m : a.moves) {
       if (m.label == rows.sum) break;
       rows.labels.push_back(m.label);
@@ -205,8 +203,13 @@ SummedRows summed_rows(const Problem& p, Label vec) {
       if (!p.c.is_reduced(m.label)) rows.kept_elements *= p.extent(m.label);
     }
     if (!rows.labels.empty() && rows.kept_elements > 1 && run * p.item >= long_row(p.target) &&
-        p.c.extents[rows.sum] >= 2 * kRowsAtOnce)
+        p.c.extents[rows.sum] >= 2 * kRowsAtOnce) {
+      rows.at_once = kRowsAtOnce;
+      while (rows.at_once * 4 <= p.c.extents[rows.sum] &&
+             rows.at_once * std::abs(strides[rows.sum]) * p.item < kRowsAtOnce * kPage)
+        rows.at_once *= 2;
       return rows;
+    }
   }
   return {};
 }

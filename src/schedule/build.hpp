@@ -55,9 +55,10 @@ struct SummedRows {
   Label sum = -1;  // none: there are no such rows, or they are short, or few
   std::vector<Label> labels;
   double kept_elements = 1;  // of the output, in a row
+  std::int64_t at_once = 0;  // memory delivers so many fastest: they lie on several pages
 };
 SummedRows summed_rows(const Problem& problem, Label vec);
-inline constexpr std::int64_t kRowsAtOnce = 8;  // that memory delivers fastest
+inline constexpr std::int64_t kRowsAtOnce = 8;  // at least
 
 // Whether a copy's boxes may be made in a buffer: rows of its output begin anywhere.
 bool may_buffer_boxes(const Problem& problem, const RegisterTile& tile);

@@ -86,10 +86,15 @@ bool Fetching::is_followed(const Stream& s) const {
   return body > 0 && goes_on(s, body) && rows(s, body) <= kFollowedRows;
 }
 
+bool Fetching::is_read_once(const Stream& s) const {
+  return !s.is_output && !s.is_dense && s.operand->elements * 4 > p_.points;
+}
+
 bool Fetching::is_read_in_turn(const Stream& s) const {
   for (const TileVar& var : schedule_.tile)
     if (var.role == Role::unroll && s.access().strides[var.label] != 0) return false;
-  return lines_along(s) >= kLongPiece;
+  const bool is_short = target_.page_streams > 0 && is_read_once(s);
+  return lines_along(s) >= (is_short ? kPieceOnMesh : kLongPiece);
 }
 
 bool Fetching::is_asked_by_blocks(const Stream& s) const {

@@ -7,6 +7,7 @@
 namespace einjit {
 
 inline constexpr std::int64_t kFewChannels = 512;  // bytes after which lines lie on few channels
+inline constexpr double kPieceOnMesh = 4;          // such lines where many rows are read in turn
 inline constexpr double kLongPiece = 12;  // lines of a row read at once: prefetchers follow each
 
 class Fetching : protected Streams {
@@ -31,6 +32,8 @@ class Fetching : protected Streams {
   // Whether a loop goes along few rows, which are not pieces of one that the tile reads side by
   // side.
   bool is_followed(const Stream& s) const;
+  // Whether points come back to an input's elements hardly ever.
+  bool is_read_once(const Stream& s) const;
   // Long pieces of rows, one after the other.
   bool is_read_in_turn(const Stream& s) const;
   bool is_streamed(const Stream& s) const {

@@ -34,6 +34,7 @@ constexpr double kBoxesInL2 = 2;                    // the one being read, and t
 // In a block of a sum: more are asked for ahead, and as many if there is work for each and room.
 constexpr std::int64_t kSumRows = 16;
 constexpr std::int64_t kBlockAhead = 256 << 10;  // bytes
+constexpr std::int64_t kMostAhead = 512 << 10;
 constexpr std::int64_t kLinesFollowed = 12;
 
 class Hints {
@@ -231,14 +232,15 @@ class Hints {
   std::optional<Ahead> next_rows_of_sum(const Access& a) const {
     if (tile_.packed != 0 || tile_.vec < 0 || c_.is_reduced(tile_.vec) || a.strides[tile_.vec] != 1)
       return std::nullopt;
-    const bool is_small = c_.extents[tile_.vec] * p_.item * kSumRows <= kBlockAhead;
+    const std::int64_t row = c_.extents[tile_.vec] * p_.item;
+    const bool is_small = row * kSumRows <= kBlockAhead;
     const std::int64_t least = tile_.unroll >= 0 && is_small ? kSumRows : kSumRows + 1;
     bool is_cut = false;  // the rows, inside the loop
     for (const auto& item : schedule_.outer | std::views::reverse)
       if (const auto* loop = std::get_if<LoopSpec>(&item)) {
         is_cut |= loop->label == tile_.vec;
         if (is_cut && c_.is_reduced(loop->label) && loop->step >= least &&
-            a.strides[loop->label] != 0)
+            a.strides[loop->label] != 0 && row * loop->step <= kMostAhead)
           return Ahead{loop->label, loop->step};
       }
     return std::nullopt;

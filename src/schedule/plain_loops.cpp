@@ -298,7 +298,7 @@ void PlainLoops::add_rows() {
     share_out(outer, (even_step(outer, std::max<std::int64_t>(most, 1)) + unit - 1) / unit * unit);
   }
   const std::size_t inside = schedule_->outer.size();
-  add_levels(rows.sum, kRowsAtOnce, order);
+  add_levels(rows.sum, rows.at_once, order);
   // An output that lies across the rows is turned once, not with each block of the sum.
   if (std::abs(c_.out.strides[tile_.vec]) > 1 &&
       std::ranges::none_of(schedule_->outer | std::views::drop(inside), [](const auto& item) {
@@ -406,7 +406,8 @@ void PlainLoops::add_sum_blocks() {
   for (const Operand& a : p_.in) {
     if (!is_read_once(a) || a.access->strides[tile_.vec] != 1) continue;
     for (Label l : p_.reduced)
-      if (std::abs(a.access->strides[l]) * p_.item >= kPage) loop_over_sum(l, sum_block(l));
+      if (std::abs(a.access->strides[l]) * p_.item >= kPage || goes_along_turned(l))
+        loop_over_sum(l, sum_block(l));
   }
 }
 

@@ -43,6 +43,13 @@ class Enumerator {
       : p_(problem), c_(p_.c), target_(p_.target), lanes_(p_.lanes) {
     is_read_once_ =
         std::ranges::any_of(p_.in, [&](const Operand& a) { return a.elements * 2 > p_.points; });
+    is_turned_ = p_.in.size() == 2 &&
+                 std::ranges::all_of(p_.in,
+                                     [&](const Operand& a) {
+                                       return a.elements * 2 > p_.points && !a.moves.empty() &&
+                                              a.moves[0].stride == 1;
+                                     }) &&
+                 p_.in[0].moves[0].label != p_.in[1].moves[0].label;
     // A copy pays if what is copied is read again and again.
     for (std::size_t k = 0; k < std::min<std::size_t>(p_.in.size(), 2); ++k)
       if (p_.in[k].positions * kLeastReuse <= p_.points) worth_packing_ |= 1u << k;
@@ -135,6 +142,7 @@ class Enumerator {
   std::uint64_t kind_of(const RegisterTile& tile) const {
     auto number = [](Label l) { return static_cast<std::uint64_t>(l + 1); };
     return number(tile.vec) << 48 | number(tile.unroll) << 32 | number(tile.unroll2) << 16 |
+           (is_turned_ && tile.steps * 2 >= kTurnedSteps && tile.chains == 1 ? 1u << 10 : 0u) |
            (tile.is_kept ? 1u << 9 : 0u) | (carries_strips(tile) ? 1u << 8 : 0u) |
            (writes_pairs(tile) ? 1u << 7 : 0u) | (uses_rows_once(tile) ? 1u << 6 : 0u) |
            (tile.is_by_rows ? 1u << 5 : 0u) | (moves_blocks(p_, tile) ? 1u << 4 : 0u) |
@@ -208,13 +216,21 @@ class Enumerator {
     tile.is_gray = true;
     if (length >= kShortSum && misleads(tile)) consider(tile);
     tile.is_gray = false;
-    // Blocks to transpose along the sum.
-    const bool has_blocks = std::ranges::any_of(c_.in, [&](const Access& a) {
-      return tile.vec >= 0 && a.strides[tile.vec] != 0 &&
-             std::abs(a.strides[p_.reduced.back()]) == 1;
-    });
-    tile.steps = lanes_;
-    if (has_blocks && length >= lanes_ / 2) consider(tile);
+    // Blocks to transpose along a sum; some of what is transposed may be spilled.
+    for (Label sum : p_.reduced) {
+      const bool has_blocks = std::ranges::any_of(c_.in, [&](const Access& a) {
+        return tile.vec >= 0 && a.strides[tile.vec] != 0 && std::abs(a.strides[sum]) == 1;
+      });
+      const bool is_last = sum == p_.reduced.back();
+      if (!has_blocks || c_.extents[sum] < lanes_ / 2) continue;
+      if (!is_last && c_.extents[tile.vec] * 2 < lanes_) continue;
+      tile.inner = is_last ? -1 : sum;
+      tile.steps = lanes_;
+      consider(tile);
+      if (!is_turned_ || c_.extents[tile.vec] < lanes_) continue;
+      tile.steps = kTurnedSteps / 2;
+      consider(tile, target_.vector_registers * 5 / 4);
+    }
   }
 
   // Vectors of an operand go along the label it is contiguous in, if the output keeps that and it
@@ -463,6 +479,7 @@ class Enumerator {
   const Target& target_;
   std::int64_t lanes_;
   bool is_read_once_ = false;  // some input, more or less
+  bool is_turned_ = false;     // two are, and contiguous along labels of their own
   unsigned worth_packing_ = 0;
   std::vector<Best> best_;
   std::optional<Box> box_;

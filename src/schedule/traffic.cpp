@@ -55,7 +55,9 @@ constexpr double kRowsInSet = 8;        // of L1, that tiles may ask for togethe
 constexpr double kRowCost = 0.015;      // more of a line, for each further row
 constexpr double kPagesLost = 0.1;      // more of a line, for twice as many pages as are followed
 constexpr double kFollowedLate = 0.25;  // if a tile reads several such rows
-constexpr double kAcrossAlone = 1.3;    // more of a line, if the sum of a scalar goes across rows
+constexpr double kTornRows = 2;         // more of a line that is read alone, of a row that is not
+constexpr double kTornSoon = 1.0;       // if the rest is read soon
+constexpr double kAcrossAlone = 2.2;    // more of a line, if the sum of a scalar goes across rows
 constexpr double kPartOfRow = 1.2;      // more of a line, if a tile sums parts of rows
 constexpr double kOnePage = 1.15;       // more of a line, if one page is followed, not several
 constexpr double kStripAlone = 1.1;     // more of a line of rows that only the hardware asks for
@@ -88,7 +90,7 @@ class Analysis : Fetching {
       if (goes_across_alone(s)) lines *= kAcrossAlone;
       if (is_one_page(s)) lines *= kOnePage;
       if (is_strip(s)) lines *= kStripAlone;
-      lines *= overshoot(s);
+      lines *= overshoot(s) * torn_rows_cost(s);
       if (is_waited_for(s)) {
         const double late = lateness(s);
         result.waited_lines += lines * late;
@@ -152,16 +154,45 @@ class Analysis : Fetching {
            !is_asked_for(s) && rows(s, body_along(s)) > static_cast<double>(rows_followed(target_));
   }
 
+  // What is read of a run before L2 has lost what lies beside it.
+  double run_read(const Stream& s) const {
+    double run = s.boxes[s.to].run;
+    for (std::size_t d = s.to; d-- > 0;)
+      if (s.boxes[d].run > run && footprint_at(d + 1, Level::l2) <= bytes_of(Level::l2))
+        run = s.boxes[d].run;
+    return run;
+  }
+
+  // Whether a sum's tile goes across rows that lie several to a page, more of them than the
+  // hardware follows on meshes.
+  bool may_be_torn(const Stream& s) const {
+    const StreamBox& box = s.boxes[s.to];
+    if (target_.page_streams == 0 || p_.reduced.empty() || line_cost(s) < 1 || !is_read_once(s) ||
+        box.elements / box.run <= static_cast<double>(target_.page_streams))
+      return false;
+    const Lengths tile = nest_.lengths(nest_.loops.size());
+    const auto next = std::ranges::find_if(s.operand->moves, [&](const Move& m) {
+      return tile[static_cast<std::size_t>(m.label)] > 1 && m.stride > box.run;
+    });
+    return next != s.operand->moves.end() && next->stride_bytes < kPage;
+  }
+
+  // Of lines of such rows, few of each at a time: the hardware fetches what lies between, too late
+  // for the next tile, or in vain if that is read much later.
+  double torn_rows_cost(const Stream& s) const {
+    if (!may_be_torn(s)) return 1;
+    const double run = run_read(s), lines = std::max(run / line_items(), 1.0);
+    const bool is_lost = is_across(s) && run < s.boxes[0].run && lines < kRunLines;
+    const double lost = is_lost ? kTornRows * (kRunLines - lines) / (kRunLines - 1) : 0;
+    return 1 + std::max(lost, kTornSoon / std::max(s.boxes[s.to].run / line_items(), 1.0));
+  }
+
   // Of a copy's lines, if the hardware fetches what lies behind the end of a run, up to the end of
   // its page, and L2 has lost that when a loop comes to it.
   double overshoot(const Stream& s) const {
     if (target_.page_streams == 0 || !p_.reduced.empty() || s.is_output || line_cost(s) < 1)
       return 1;
-    double run = s.boxes[s.to].run;
-    for (std::size_t d = s.to; d-- > 0;)
-      if (s.boxes[d].run > run && footprint_at(d + 1, Level::l2) <= bytes_of(Level::l2))
-        run = s.boxes[d].run;
-    const double bytes = run * item();
+    const double bytes = run_read(s) * item();
     return std::fmod(bytes, kPage) == 0
                ? 1
                : 1 + kLinesBehind * static_cast<double>(target_.line_bytes) / bytes;
@@ -241,7 +272,7 @@ class Analysis : Fetching {
   // Of a line in runs as the box's, against one in a long run. (Of those written past the caches
   // others care: streamed_cost.)
   double run_cost(const Stream& s, const StreamBox& box) const {
-    if (is_streamed(s)) return 1;
+    if (is_streamed(s) || may_be_torn(s)) return 1;
     const double run_lines = std::min(box.run_lines, visited_run_lines(s));
     if (run_lines >= kRunLines) return 1;
     const double short_run = !is_asked_for(s) ? kShortRun
