@@ -28,7 +28,7 @@ struct RegisterTile {
   int chains = 1;
   bool is_kept = false;     // the vec label is summed, but only at the end of a tile
   bool is_gray = false;     // the sum's steps in the order of the Gray code, block by block
-  bool is_by_rows = false;  // goes along whole rows that are summed, `steps` at a time
+  bool is_by_rows = false;  // goes along whole rows that are summed, some at a time
   unsigned packed = 0;      // bit k: input k is read from panels
 
   // Positions of an output label that one tile takes.

@@ -34,7 +34,7 @@ constexpr double kBoxesInL2 = 2;                    // the one being read, and t
 // In a block of a sum: more are asked for ahead, and as many if there is work for each and room.
 constexpr std::int64_t kSumRows = 16;
 constexpr std::int64_t kBlockAhead = 256 << 10;  // bytes
-constexpr std::int64_t kMostAhead = 512 << 10;
+constexpr std::int64_t kMostAhead = 512 << 10;   // bytes of such a block
 constexpr std::int64_t kLinesFollowed = 12;
 
 class Hints {

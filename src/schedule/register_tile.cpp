@@ -8,16 +8,15 @@
 #include <utility>
 
 #include "schedule/build.hpp"
-#include "schedule/carry.hpp"
 #include "schedule/streams.hpp"
+#include "schedule/tile_kinds.hpp"
 
 namespace einjit {
 namespace {
 
 constexpr std::int64_t kShortSum = 16;
-constexpr std::int64_t kTurnedSteps = 16;  // a line of f32, two of f64
-constexpr double kLeastPacked = 2000;      // multiply-adds
-constexpr double kLeastReuse = 4;          // of a packed element
+constexpr double kLeastPacked = 2000;  // multiply-adds
+constexpr double kLeastReuse = 4;      // of a packed element
 constexpr std::size_t kMostTiles = 40;
 constexpr std::int64_t kVectorsOfRow = 4;
 constexpr int kMostWidths = 8;               // vectors, beside unrolled labels
@@ -40,16 +39,9 @@ std::int64_t even(std::int64_t extent, std::int64_t most) {
 class Enumerator {
  public:
   explicit Enumerator(const Problem& problem)
-      : p_(problem), c_(p_.c), target_(p_.target), lanes_(p_.lanes) {
+      : p_(problem), c_(p_.c), target_(p_.target), lanes_(p_.lanes), kinds_(problem) {
     is_read_once_ =
         std::ranges::any_of(p_.in, [&](const Operand& a) { return a.elements * 2 > p_.points; });
-    is_turned_ = p_.in.size() == 2 &&
-                 std::ranges::all_of(p_.in,
-                                     [&](const Operand& a) {
-                                       return a.elements * 2 > p_.points && !a.moves.empty() &&
-                                              a.moves[0].stride == 1;
-                                     }) &&
-                 p_.in[0].moves[0].label != p_.in[1].moves[0].label;
     // A copy pays if what is copied is read again and again.
     for (std::size_t k = 0; k < std::min<std::size_t>(p_.in.size(), 2); ++k)
       if (p_.in[k].positions * kLeastReuse <= p_.points) worth_packing_ |= 1u << k;
@@ -127,56 +119,12 @@ class Enumerator {
   void rate(RegisterTile tile, const TileCost& cost, unsigned packed) {
     tile.packed = packed;
     const double cycles = cost.cycles(packed);
-    const std::uint64_t kind = kind_of(tile);
+    const std::uint64_t kind = kinds_.of(tile);
     const auto found = std::ranges::find(best_ | std::views::reverse, kind, &Best::kind);
     if (found == best_.rend())
       best_.push_back({kind, {tile, cycles}});
     else if (cycles < found->rated.cycles)
       found->rated = {tile, cycles};
-  }
-
-  // Of each kind one tile is kept: per vec label, unroll labels, packed operands, and for tiles of
-  // one vector: their blocks can be smaller; for those that move blocks of lines, or write pairs
-  // of lines, or strips of which lines are carried, or go along whole rows of a sum, or use all of
-  // such a row's element at once; and by whether rows fight for a set.
-  std::uint64_t kind_of(const RegisterTile& tile) const {
-    auto number = [](Label l) { return static_cast<std::uint64_t>(l + 1); };
-    return number(tile.vec) << 48 | number(tile.unroll) << 32 | number(tile.unroll2) << 16 |
-           (is_turned_ && tile.steps * 2 >= kTurnedSteps && tile.chains == 1 ? 1u << 10 : 0u) |
-           (tile.is_kept ? 1u << 9 : 0u) | (carries_strips(tile) ? 1u << 8 : 0u) |
-           (writes_pairs(tile) ? 1u << 7 : 0u) | (uses_rows_once(tile) ? 1u << 6 : 0u) |
-           (tile.is_by_rows ? 1u << 5 : 0u) | (moves_blocks(p_, tile) ? 1u << 4 : 0u) |
-           tile.packed << 2 | (tile.vec_length <= lanes_ ? 2u : 0u) | (thrashes(tile) ? 1u : 0u);
-  }
-
-  // Whether a copy's tile writes lines two by two, of rows as many as the hardware can follow.
-  bool writes_pairs(const RegisterTile& tile) const {
-    return target_.page_streams > 0 && p_.reduced.empty() && tile.vec >= 0 &&
-           c_.out.strides[tile.vec] == 1 && tile.vec_length * p_.item == 2 * target_.line_bytes;
-  }
-
-  // Whether a tile that carries lines goes along as many rows as the hardware can follow: no loop
-  // lies between the two.
-  bool carries_strips(const RegisterTile& tile) const {
-    return tile.vec_length == target_.page_streams && may_carry(p_, tile);
-  }
-
-  // Whether tiles side by side read each row that comes from memory and is summed once.
-  bool uses_rows_once(const RegisterTile& tile) const {
-    return tile.unroll >= 0 && tile.unroll_length == c_.extents[tile.unroll] &&
-           tile.vec_length > lanes_ && sums_parts_of_rows(p_, tile);
-  }
-
-  // Whether the unrolled rows that are read where they are, or written, fall into one set of L1,
-  // too many for it.
-  bool thrashes(const RegisterTile& tile) const {
-    if (tile.unroll < 0 || tile.unroll_length <= l1_ways(target_) - kOtherRows) return false;
-    if (p_.reduced.empty() && c_.out.strides[tile.unroll] * p_.item % kPage == 0) return true;
-    for (std::size_t k = 0; k < c_.in.size(); ++k)
-      if (c_.in[k].strides[tile.unroll] != 0 && !(tile.packed >> k & 1) &&
-          c_.in[k].strides[tile.unroll] * size_of(c_.dtype) % kPage == 0)
-        return true;
-    return false;
   }
 
   bool slides(Label unroll, Label inner) const {
@@ -227,7 +175,7 @@ class Enumerator {
       tile.inner = is_last ? -1 : sum;
       tile.steps = lanes_;
       consider(tile);
-      if (!is_turned_ || c_.extents[tile.vec] < lanes_) continue;
+      if (!kinds_.are_turned() || c_.extents[tile.vec] < lanes_) continue;
       tile.steps = kTurnedSteps / 2;
       consider(tile, target_.vector_registers * 5 / 4);
     }
@@ -478,8 +426,8 @@ class Enumerator {
   const Contraction& c_;
   const Target& target_;
   std::int64_t lanes_;
+  TileKinds kinds_;
   bool is_read_once_ = false;  // some input, more or less
-  bool is_turned_ = false;     // two are, and contiguous along labels of their own
   unsigned worth_packing_ = 0;
   std::vector<Best> best_;
   std::optional<Box> box_;
