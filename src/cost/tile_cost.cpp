@@ -132,6 +132,7 @@ void TileCost::set_sum(const RegisterTile& tile) {
   const double sums = unroll_ * unroll2_ * vectors_;
   const double merges = (tile_.chains - 1) * sums / p_.target.fma_per_cycle;
   tile_cycles_ = rows_of_sum(sums) + merges + stores() + kTileOverhead;
+  if (tile_.is_by_rows) tile_cycles_ += turning() / tiles_;
 }
 
 // A last piece is as wide as the next power of two, and no cheaper than the datapath is wide.
@@ -304,7 +305,7 @@ double TileCost::packing(unsigned packed) const {
 
 // Of sums by rows that are made in a buffer, and turned when they are written.
 double TileCost::turning() const {
-  if (!tile_.is_by_rows || std::abs(p_.out.access->strides[tile_.vec]) <= 1) return 0;
+  if (std::abs(p_.out.access->strides[tile_.vec]) <= 1) return 0;
   return p_.out.elements / lanes_ * (kPackPerVector + kStoreTransposed * shuffles_);
 }
 
@@ -351,7 +352,7 @@ double TileCost::cycles(unsigned packed) const {
     all.shuffles += r.shuffles;
     all.rows += r.rows;
   }
-  return (tiles_ * (steps_ * step_cycles(all) + tile_cycles_) + packing(packed) + turning()) *
+  return (tiles_ * (steps_ * step_cycles(all) + tile_cycles_) + packing(packed)) *
          (1 + kTails * (kinds_ - 1) + kTailAgain * again_);
 }
 
@@ -359,10 +360,6 @@ double TileCost::store_cycles() const {
   const double each = stores() * (p_.c.beta == Beta::zero ? kStoreAdded : 1);
   // (What others cost with each piece of their sums was measured without.)
   return tiles_ * (each + (tile_.is_by_rows ? kTileOverhead : 0));
-}
-
-bool runs_along_vec(const Contraction& c, const RegisterTile& tile) {
-  return tile.vec >= 0 && c.is_reduced(tile.vec) && !tile.is_kept;
 }
 
 bool misleads_prefetchers(const Problem& p, const Operand& a, Label vec, Label inner) {

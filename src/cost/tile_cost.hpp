@@ -38,7 +38,9 @@ struct RegisterTile {
 };
 
 // Whether tiles run along their vec label, which is summed.
-bool runs_along_vec(const Contraction& contraction, const RegisterTile& tile);
+inline bool runs_along_vec(const Contraction& contraction, const RegisterTile& tile) {
+  return tile.vec >= 0 && contraction.is_reduced(tile.vec) && !tile.is_kept;
+}
 
 // A tile walked over a problem. How it goes along the sum can be changed, and which inputs it reads
 // from panels is said with each question: the rest of the work is shared.

@@ -84,8 +84,8 @@ bool LineCosts::reads_parts_of_rows(const Stream& s) const {
 }
 
 bool LineCosts::goes_across_alone(const Stream& s) const {
-  return !s.is_output && is_across(s) && line_cost(s) == 1 && !is_asked_for(s) &&
-         std::ranges::count(schedule_.tile, Role::vec, &TileVar::role) == 0;
+  return !s.is_output && std::ranges::count(schedule_.tile, Role::vec, &TileVar::role) == 0 &&
+         is_across(s) && line_cost(s) == 1 && !is_asked_for(s);
 }
 
 bool LineCosts::is_strip(const Stream& s) const {
@@ -103,8 +103,8 @@ double LineCosts::run_read(const Stream& s) const {
 
 bool LineCosts::may_be_torn(const Stream& s) const {
   const StreamBox& box = s.boxes[s.to];
-  if (target_.page_streams == 0 || p_.reduced.empty() || line_cost(s) < 1 || !is_read_once(s) ||
-      box.elements / box.run <= static_cast<double>(target_.page_streams))
+  if (target_.page_streams == 0 || p_.reduced.empty() || !is_read_once(s) ||
+      box.elements / box.run <= static_cast<double>(target_.page_streams) || line_cost(s) < 1)
     return false;
   const Lengths tile = nest_.lengths(nest_.loops.size());
   const auto next = std::ranges::find_if(s.operand->moves, [&](const Move& m) {
