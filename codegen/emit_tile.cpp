@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "carried_rows.hpp"
 #include "output.hpp"

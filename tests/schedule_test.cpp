@@ -333,6 +333,24 @@ TEST(Schedule, TallSumsGoAlongTheirRows) {
       }
 }
 
+// Sums by rows are buffered in pieces that L2 holds, or not at all.
+TEST(Schedule, BuffersOfSummedRowsStayInL2) {
+  for (auto [expression, rows] : {std::pair{"i,m,imkj->jk", 64}, {"ikj->jk", 1}}) {
+    Target target = Target::generic(Isa::x86_64_v4);
+    target.describe_mesh();
+    std::vector<Layout> layouts;
+    if (rows > 1) layouts.assign(2, Layout::row_major(DType::f32, {64}));
+    layouts.push_back(rows > 1 ? Layout::row_major(DType::f32, {64, rows, 100, 4000})
+                               : Layout::row_major(DType::f32, {64, 100, 4000}));
+    const Expression parsed = value_or_throw(parse(expression));
+    const Contraction c = canonical(value_or_throw(einjit::bind(parsed, layouts)).contraction);
+    const Schedule chosen = choose_schedule(c, target).schedule;
+    SCOPED_TRACE(to_string(chosen, c));
+    for (const Buffer& buffer : lower(c, chosen, target).scratch)
+      EXPECT_LE(buffer.elements * size_of(c.dtype), target.l2_bytes);
+  }
+}
+
 // Transposes from memory read and write several lines of a row before they go to other pages.
 TEST(Schedule, TransposesFromMemoryGoInBlocks) {
   const Target target = Target::generic(Isa::x86_64_v4);

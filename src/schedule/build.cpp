@@ -191,6 +191,7 @@ SummedRows summed_rows(const Problem& p, Label vec) {
       continue;
     SummedRows rows;
     std::int64_t run = 1;
+    double kept = 1, piece = 1;  // elements of the output in a row, and if its last label is cut
     for (const Move& m : a.moves)
       if (p.c.is_reduced(m.label)) {
         if (p.c.is_dynamic(m.label)) return {};
@@ -200,9 +201,12 @@ SummedRows summed_rows(const Problem& p, Label vec) {
       if (m.label == rows.sum) break;
       rows.labels.push_back(m.label);
       if (std::abs(strides[m.label]) == run) run *= p.c.extents[m.label];
-      if (!p.c.is_reduced(m.label)) rows.kept_elements *= p.extent(m.label);
+      piece = kept;
+      if (!p.c.is_reduced(m.label)) kept *= p.extent(m.label);
     }
-    if (!rows.labels.empty() && rows.kept_elements > 1 && run * p.item >= long_row(p.target) &&
+    const bool stays =
+        piece * static_cast<double>(p.item) * 4 <= static_cast<double>(p.target.l2_bytes);
+    if (!rows.labels.empty() && kept > 1 && stays && run * p.item >= long_row(p.target) &&
         p.c.extents[rows.sum] >= 2 * kRowsAtOnce) {
       rows.at_once = kRowsAtOnce;
       while (rows.at_once * 4 <= p.c.extents[rows.sum] &&

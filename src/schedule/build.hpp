@@ -52,9 +52,10 @@ double idle_part(std::int64_t extent, std::int64_t step);
 // Rows of an input that come from memory, are read once, and are summed along `sum`: what lies
 // between two of its steps. `labels` of them, the contiguous one first.
 struct SummedRows {
-  Label sum = -1;  // none: there are no such rows, or they are short, or few
+  // None: there are no such rows, or they are short, or few, or the sums of a piece of them, which
+  // is cut along the last label if that is kept, do not stay in L2.
+  Label sum = -1;
   std::vector<Label> labels;
-  double kept_elements = 1;  // of the output, in a row
   std::int64_t at_once = 0;  // memory delivers so many fastest: they lie on several pages
 };
 SummedRows summed_rows(const Problem& problem, Label vec);

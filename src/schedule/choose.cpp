@@ -102,11 +102,6 @@ class LoopCost {
     }
   }
 
-  static bool is_kept(const Schedule& schedule, Label label) {
-    return std::ranges::any_of(
-        schedule.tile, [&](const TileVar& var) { return var.label == label && var.is_kept; });
-  }
-
   // `stores`: of all sums to what was stored, which every further piece of the sum costs again.
   double cycles(double stores) const {
     return (sum_pieces_ - 1) * stores + copies_ * kCopyCycles + calls_ * kCallCycles;
@@ -119,6 +114,11 @@ class LoopCost {
   }
 
  private:
+  static bool is_kept(const Schedule& schedule, Label label) {
+    return std::ranges::any_of(
+        schedule.tile, [&](const TileVar& var) { return var.label == label && var.is_kept; });
+  }
+
   double sum_pieces_ = 1, copies_ = 0, calls_ = 0;
   double parallel_pieces_ = 0, idle_ = 0;
 };

@@ -18,7 +18,8 @@ class TileKinds {
   // Of each kind one tile is kept: per vec label, unroll labels, packed operands, and for tiles of
   // one vector: their blocks can be smaller; for those that move blocks of lines, or write pairs
   // of lines, or strips of which lines are carried, or go along whole rows of a sum, or use all of
-  // such a row's element at once; and by whether rows fight for a set.
+  // such a row's element at once, or keep a summed vec label, or transpose blocks along a sum where
+  // inputs are turned; and by whether rows fight for a set.
   std::uint64_t of(const RegisterTile& tile) const;
   // Whether two inputs are read once and contiguous along labels of their own.
   bool are_turned() const { return are_turned_; }
