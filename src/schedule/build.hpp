@@ -12,7 +12,8 @@ namespace einjit {
 // How the loops around a tile may be ordered. Without packing: the tile's labels innermost, the vec
 // label or the unroll label outside; all by output stride; all by the strides of the largest input;
 // or so, but with a few lines of each row of the output innermost; blocks of lines of the output's
-// rows and the input's, a copy going along the input's; blocks of a copy's tiles by diagonals; as
+// rows and the input's, a copy going along the input's; such blocks, of which an input's part is
+// asked for, tiles going along the output's; blocks of a copy's tiles by diagonals; as
 // the first, inside a loop over blocks of rows that are summed; or along whole rows that are
 // summed, a few at a time; or boxes in a buffer, long along the rows of the output, or of the
 // input. With packing: which side's block is the outer one.
@@ -23,6 +24,7 @@ enum class LoopOrder : std::uint8_t {
   by_input,
   by_lines,
   by_blocks,
+  by_asked_blocks,
   by_diagonals,
   by_sum,
   by_rows,

@@ -7,6 +7,7 @@
 #include "schedule/alignment.hpp"
 #include "schedule/build.hpp"
 #include "schedule/carry.hpp"
+#include "schedule/hints.hpp"
 #include "schedule/register_tile.hpp"
 #include "schedule/streams.hpp"
 #include "schedule/three_inputs.hpp"
@@ -28,6 +29,13 @@ bool copies_from_memory(const Problem& p, const RegisterTile& tile) {
   for (std::size_t k = 0; k < p.in.size(); ++k)
     if (tile.packed >> k & 1 && p.is_from_memory(p.in[k])) return true;
   return false;
+}
+
+// Whether one of several inputs lies across the rows of the output, along which the tile's vectors
+// are.
+bool asks_for_blocks(const Problem& p, const RegisterTile& tile) {
+  return p.in.size() > 1 && tile.vec >= 0 && p.c.out.strides[tile.vec] == 1 &&
+         rows_asked_by_blocks(p, tile).operand >= 0;
 }
 
 // Plans worth a look: with panels, which side is outside and how much of the sum they hold;
@@ -56,11 +64,15 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
   }
   // The first ones decide whether others are tried: carried lines, blocks of rows and pages may be
   // far ahead.
+  const bool asks_blocks = asks_for_blocks(p, tile);
+  if (may_carry(p, tile) && asks_blocks)
+    plans.push_back({LoopOrder::by_asked_blocks, SumCut::fits_l1, false, true});
   if (may_carry(p, tile))
     for (LoopOrder order : {LoopOrder::by_lines, LoopOrder::vec_outside, LoopOrder::unroll_outside,
                             LoopOrder::by_input, LoopOrder::by_output})
       plans.push_back({order, SumCut::fits_l1, false, true});
   if (moves_blocks(p, tile)) plans.push_back({LoopOrder::by_blocks});
+  if (asks_blocks) plans.push_back({LoopOrder::by_asked_blocks});
   if (transposes_in_cache(p, tile, kDiagonal)) plans.push_back({LoopOrder::by_diagonals});
   if (sums_parts_of_rows(p, tile)) plans.push_back({LoopOrder::by_sum});
   if (may_buffer_boxes(p, tile)) {
@@ -151,7 +163,9 @@ void for_each_candidate(const Problem& p, const Problem& tiled, bool has_product
       builder.finish(next);
       if (plan.carries_lines && !carried_loop(next)) continue;
       // Lines that are not written past the caches wait there until they are whole: of few rows.
-      if (plan.order == LoopOrder::by_blocks && next.store == Store::cached) continue;
+      const bool moves_lines =
+          plan.order == LoopOrder::by_blocks || plan.order == LoopOrder::by_asked_blocks;
+      if (moves_lines && next.store == Store::cached) continue;
       if (plan.order == LoopOrder::by_diagonals && next.store == Store::cached &&
           overfills_a_set(tiled, rated.tile))
         continue;

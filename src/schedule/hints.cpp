@@ -148,13 +148,14 @@ class Hints {
         continue;
       }
       // Tiles that carry lines are calls: the next one's loads do not begin while this one waits.
-      if (is_followed(a) && !carried_loop(schedule_)) continue;
+      const bool is_beside = is_beside_turned(a);
+      if (!is_beside && is_followed(a) && !carried_loop(schedule_)) continue;
       const Label row = label_of_stride(a, 1);
       if (row < 0) continue;
       if (const std::int64_t block = block_along(row); block > 0)
         schedule_.ahead.push_back({static_cast<int>(k), row, block});
       else if (c_.extents[row] >= 4 * kLinesAhead * line_items()) {
-        if (goes_along_strips(a, row)) continue;
+        if (!is_beside && goes_along_strips(a, row)) continue;
         schedule_.ahead.push_back({static_cast<int>(k), row, lines_ahead(a, row) * line_items()});
       } else if (const auto box = next_box(a)) {
         const Ahead ahead = nearer(a, *box);
@@ -167,24 +168,39 @@ class Hints {
   // Whether tiles ask, row after row, for the next block of the first loop around one that is small
   // enough.
   bool asks_by_blocks(int operand) {
-    const Label row = rows_asked_by_blocks(p_, tile_);
-    if (schedule_.store != Store::streaming || row < 0) return false;
+    const auto [asked, row] = rows_asked_by_blocks(p_, tile_);
+    if (schedule_.store != Store::streaming || asked != operand) return false;
+    if (has_next(schedule_)) return true;
     Shrinking length = whole_lengths();
-    bool has_next = false;
+    bool goes_on = false;
     for (std::size_t at = 0; at < schedule_.outer.size(); ++at) {
       const auto* loop = std::get_if<LoopSpec>(&schedule_.outer[at]);
       if (!loop) continue;
       const Access& a = c_.in[static_cast<std::size_t>(operand)];
-      has_next |= a.strides[loop->label] != 0 && loop->step < length[loop->label];
+      goes_on |= a.strides[loop->label] != 0 && loop->step < length[loop->label];
       length[loop->label] = std::min(length[loop->label], loop->step);
       const double bytes = box_bytes(a, length);
-      if (!has_next || bytes > static_cast<double>(kMostBlockBytes)) continue;
+      if (!goes_on || bytes > static_cast<double>(kMostBlockBytes)) continue;
       if (length[row] < kLeastBlockLines * line_items()) return false;
       const auto inside = schedule_.outer.begin() + static_cast<std::ptrdiff_t>(at) + 1;
       schedule_.outer.insert(inside, NextSpec{operand});
       return true;
     }
     return false;
+  }
+
+  static bool has_next(const Schedule& schedule) {
+    return std::ranges::any_of(
+        schedule.outer, [](const auto& item) { return std::holds_alternative<NextSpec>(item); });
+  }
+
+  // Whether another input's rows lie across those of the output: the hardware does not follow both,
+  // unless the innermost loop goes along these.
+  bool is_beside_turned(const Access& a) const {
+    if (c_.in.size() < 2 || schedule_.outer.empty()) return false;
+    const auto* innermost = std::get_if<LoopSpec>(&schedule_.outer.back());
+    return innermost && (a.strides[innermost->label] != 1 || a.strides[tile_.vec] > 1) &&
+           rows_asked_by_blocks(p_, tile_).operand >= 0;
   }
 
   Label label_of_stride(const Access& a, std::int64_t stride) const {
@@ -412,22 +428,30 @@ class Hints {
   std::pmr::monotonic_buffer_resource memory_{buffer_.data(), buffer_.size()};
 };
 
-}  // namespace
-
-Label rows_asked_by_blocks(const Problem& p, const RegisterTile& tile) {
-  if (p.target.page_streams == 0 || !p.reduced.empty() || p.in.size() != 1 || tile.vec < 0 ||
-      p.bytes <= static_cast<double>(p.target.l3_bytes) || !p.outgrows_caches(p.out))
-    return -1;
-  const std::vector<std::int64_t>& strides = p.in[0].access->strides;
+// The label of an input's rows, if they are to be asked for by blocks; -1 if not.
+Label asked_row(const Problem& p, const Operand& a, const RegisterTile& tile) {
+  const std::vector<std::int64_t>& strides = a.access->strides;
   const auto found = std::ranges::find(strides, 1);
-  if (found == strides.end() || strides[tile.vec] == 1) return -1;
+  if (found == strides.end() || std::abs(strides[tile.vec]) <= 1) return -1;
+  if (p.in.size() > 1 && !p.outgrows_caches(a)) return -1;
   const auto row = static_cast<Label>(found - strides.begin());
   const std::int64_t line = p.target.line_bytes / p.item, step = tile.step_of(row);
   // Where the output's rows are no whole lines either, tiles have more to do with each.
-  const bool has_time = p.in[0].row_alignment >= line || p.out.row_alignment < line;
+  const bool has_time = a.row_alignment >= line || p.out.row_alignment < line || p.in.size() > 1;
   // Whole lines are asked for with each vector as well, unless rows are long.
-  const std::int64_t least = step < line ? kLeastBlockLines : kLongRowLines;
+  const std::int64_t least = step < line || p.in.size() > 1 ? kLeastBlockLines : kLongRowLines;
   return step > 1 && step <= line && has_time && p.c.extents[row] >= least * line ? row : -1;
+}
+
+}  // namespace
+
+AskedRows rows_asked_by_blocks(const Problem& p, const RegisterTile& tile) {
+  if (p.target.page_streams == 0 || !p.reduced.empty() || tile.vec < 0 ||
+      p.bytes <= static_cast<double>(p.target.l3_bytes) || !p.outgrows_caches(p.out))
+    return {};
+  for (std::size_t k = 0; k < p.in.size(); ++k)
+    if (const Label row = asked_row(p, p.in[k], tile); row >= 0) return {static_cast<int>(k), row};
+  return {};
 }
 
 void add_hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile,

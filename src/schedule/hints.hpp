@@ -8,11 +8,16 @@
 
 namespace einjit {
 
-// The label along which the rows of a copy's input lie, if tiles had better ask for the next block
-// of them, of up to kBlockLines lines each, than for lines beside those they read: these are read
-// in parts, or the rows are long. -1 if not.
+// An input of a copy, or of a product of which nothing is summed, whose rows lie across those of
+// the output, and their label, if tiles had better ask for the next block of them, of up to
+// kBlockLines lines each, than for lines beside those they read: these are read in parts, or the
+// rows are long.
+struct AskedRows {
+  int operand = -1;  // -1: there is none
+  Label row = -1;
+};
 inline constexpr std::int64_t kBlockLines = 16;
-Label rows_asked_by_blocks(const Problem& problem, const RegisterTile& tile);
+AskedRows rows_asked_by_blocks(const Problem& problem, const RegisterTile& tile);
 
 // For a schedule whose loops and tile are complete. `lengths`: of the range of each label inside
 // all loops. If it is to carry lines and cannot, no loop of it does.

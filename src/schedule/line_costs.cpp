@@ -35,6 +35,9 @@ constexpr double kAskedRows = 128;     // of a tile, which the hardware could no
 constexpr double kAskedAlong = 0.1;    // more of a line asked for, against rows that are followed
 constexpr double kAskedAcross = 0.2;   // if the innermost loop goes to other rows
 constexpr double kCopiedAcross = 0.5;  // and nothing is summed meanwhile
+constexpr double kAcrossBeside = 1.2;  // and other inputs are read, along rows of their own
+constexpr double kFirstLines = 6;      // that nobody has asked for, of a row
+constexpr double kFoundSoon = 16;      // lines read of a row, among which these do not matter
 constexpr double kJump = 0.35;         // and boxes lie elsewhere, if they are no larger than this
 constexpr double kLeastJump = 2048;    // bytes of a box that is worth going on after
 constexpr double kJumpBytes = 16384;   // of one that costs all of it: less of larger ones
@@ -123,10 +126,21 @@ double LineCosts::torn_rows_cost(const Stream& s) const {
 
 double LineCosts::overshoot(const Stream& s) const {
   if (target_.page_streams == 0 || !p_.reduced.empty() || s.is_output || line_cost(s) < 1) return 1;
+  if (p_.in.size() > 1 && is_asked_row_by_row(s)) return 1;
   const double bytes = run_read(s) * item();
   return std::fmod(bytes, kPage) == 0
              ? 1
              : 1 + kLinesBehind * static_cast<double>(target_.line_bytes) / bytes;
+}
+
+double LineCosts::left_soon_cost(const Stream& s) const {
+  if (target_.page_streams == 0 || !p_.reduced.empty() || p_.in.size() < 2 || s.is_output ||
+      line_cost(s) < 1 || is_asked_for(s))
+    return 1;
+  std::size_t depth = body_along(s);
+  while (depth > 0 && goes_on(s, depth)) --depth;
+  const double lines = std::max(s.boxes[depth].run / line_items(), 1.0);
+  return 1 + kFirstLines * std::max(1 / lines - 1 / kFoundSoon, 0.0);
 }
 
 bool LineCosts::is_one_page(const Stream& s) const {
@@ -229,9 +243,10 @@ double LineCosts::asked_cost(const Stream& s) const {
   const double visited = s.boxes[body].run / line_items();
   const double across = schedule_.store == Store::streaming ? kCopiedAcross : kAskedAcross;
   const double alone = std::clamp((kVisitLines - visited) / (kVisitLines - 1), 0.0, 1.0);
+  const double left = p_.in.size() > 1 ? kAcrossBeside * alone * alone : across * alone;
   const double cost =
       1 + jump_cost(s) +
-      (body < s.to ? kAskedAlong * std::min(1.0, kStreams / visited) + across * alone : across);
+      (body < s.to ? kAskedAlong * std::min(1.0, kStreams / visited) + left : across);
   return cost * pages_cost(s) * (1 + kRowCost * std::max(rows_in_one_set(s) - kRowsInSet, 0.0));
 }
 

@@ -34,6 +34,9 @@ class LineCosts : protected Fetching {
   // Of a copy's lines, if the hardware fetches what lies behind the end of a run, up to the end of
   // its page, and L2 has lost that when a loop comes to it.
   double overshoot(const Stream& s) const;
+  // Of lines of a product of which nothing is summed, if nobody asks for them and only few of a row
+  // are read before others are.
+  double left_soon_cost(const Stream& s) const;
   // Whether of the pages that the hardware could follow a tile reads one at a time.
   bool is_one_page(const Stream& s) const;
   // Of a line, against one from memory: what L3 can hold comes from there, and if everything fits

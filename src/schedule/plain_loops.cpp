@@ -17,6 +17,8 @@ constexpr std::int64_t kBlockRead = 4;      // or as many more as there are fewe
 constexpr std::int64_t kMostRead = 16;
 constexpr std::int64_t kManyPages = 2;   // times as many as the TLB holds
 constexpr std::int64_t kBoxesInL2 = 16;  // of what is made in a buffer
+constexpr std::int64_t kAskedRun = 512;  // bytes of an input's row, in a block that is asked for
+constexpr std::int64_t kCarriedRun = 2048;
 constexpr std::int64_t kLongRun = 1024;  // bytes of the input, in such a box
 
 }  // namespace
@@ -103,6 +105,7 @@ void PlainLoops::add_plain_loops() {
   bool chunked = false;
   if (plan_.order == LoopOrder::by_lines) chunked = add_lines();
   if (plan_.order == LoopOrder::by_blocks) return add_moved_blocks();
+  if (plan_.order == LoopOrder::by_asked_blocks) return add_asked_blocks();
   if (plan_.order == LoopOrder::by_diagonals) return add_diagonals();
   if (plan_.order == LoopOrder::by_rows) return add_rows();
   if (plan_.order == LoopOrder::by_runs_written || plan_.order == LoopOrder::by_runs_read)
@@ -137,7 +140,7 @@ bool PlainLoops::add_lines() {
   const bool is_parallel = cycles_ > kParallelCycles;
   cut_pages(label);
   loop(label, step, is_parallel ? Order::parallel : Order::serial);
-  if (const Label along = rows_asked_by_blocks(p_, tile_); along >= 0)
+  if (const Label along = rows_asked_by_blocks(p_, tile_).row; along >= 0)
     loop(along, even_step(along, kBlockLines * line_items()));
   return is_parallel;
 }
@@ -188,6 +191,24 @@ void PlainLoops::add_moved_blocks() {
   loop(column, even_step(column, read * line_items()));
   loop(row, tile_.step_of(row));
   loop(column, tile_.step_of(column));
+}
+
+void PlainLoops::add_asked_blocks() {
+  const auto [operand, column] = rows_asked_by_blocks(p_, tile_);
+  Order order = cycles_ > kParallelCycles ? Order::parallel : Order::serial;
+  for (Label l : order_) {
+    if (l == tile_.vec || l == column) continue;
+    loop(l, tile_.step_of(l), order);
+    if (length_[l] < c_.extents[l]) order = Order::serial;
+  }
+  // Tiles that carry lines take a piece of all rows each time, of more of them then.
+  const std::int64_t rows = (plan_.carries_lines ? kCarriedRun : kAskedRun) / p_.item;
+  loop(column, even_step(column, rows), order);
+  if (!plan_.carries_lines) loop(tile_.vec, even_step(tile_.vec, 2 * kAskedRun / p_.item));
+  if (plan_.carries_lines) loop(tile_.vec, tile_.step_of(tile_.vec));
+  schedule_->outer.emplace_back(NextSpec{operand});
+  loop(column, tile_.step_of(column));
+  loop(tile_.vec, tile_.step_of(tile_.vec));
 }
 
 void PlainLoops::add_boxes() {

@@ -53,6 +53,9 @@ class PlainLoops {
   // Some lines of rows of the output by a few lines of rows of the input, tiles going along these:
   // memory reads and writes several lines of a page at a time, and of few pages.
   void add_moved_blocks();
+  // Blocks of the output, whose part of an input that lies across its rows is asked for while the
+  // one before is made: tiles go along the output's rows and those of the other inputs.
+  void add_asked_blocks();
   // Boxes of the output in a buffer: whole rows, as many as lie end to end there, by two lines of
   // the input's rows, or, if these come first, by long pieces of them.
   void add_boxes();
