@@ -8,6 +8,10 @@
 namespace einjit {
 namespace {
 
+constexpr double kBeyondL2 = 3;          // times its size: what comes next finds little of it there
+constexpr double kBeyondL2OnMesh = 1.5;  // or it does not lie there itself
+constexpr double kSmallPart = 4;
+
 constexpr double kFewSets = 512;  // bytes between rows, which use an eighth of the sets
 
 }  // namespace
@@ -84,6 +88,17 @@ Problem::Problem(const Contraction& contraction, const Target& t, Placement plac
   is_held_by_l3 = in.size() == 1 && reduced.empty() &&
                   bytes <= kShareOfL3 * static_cast<double>(target.fast_cache_bytes()) &&
                   !shares_sets(in[0]) && !shares_sets(out);
+  large_inputs = static_cast<int>(
+      std::ranges::count_if(in, [&](const Operand& a) { return outgrows_caches(a); }));
+}
+
+bool Problem::outgrows_l2(const Operand& a) const {
+  const double all = a.elements * static_cast<double>(item), others = bytes - all;
+  const auto l2_bytes = static_cast<double>(target.l2_bytes);
+  if (all > (target.has_near_l3 ? kBeyondL2 : kBeyondL2OnMesh) * l2_bytes) return true;
+  // Where nothing is summed, others go through L2 as fast.
+  return !target.has_near_l3 && reduced.empty() && all * kSmallPart > l2_bytes &&
+         others * 2 >= all && bytes > l2_bytes;
 }
 
 }  // namespace einjit

@@ -70,10 +70,7 @@ struct Problem {
 
   // Whether it is so much larger than L2 that what comes next finds little of it there, or, where
   // L3 is as far as memory, that it does not lie there itself.
-  bool outgrows_l2(const Operand& a) const {
-    const double most = target.has_near_l3 ? 3 : 1.5;
-    return a.elements * static_cast<double>(item) > most * static_cast<double>(target.l2_bytes);
-  }
+  bool outgrows_l2(const Operand& a) const;
   // And in L3: outputs are written past the caches, inputs asked for.
   bool outgrows_caches(const Operand& a) const { return outgrows_l2(a) && !is_held_by_l3; }
 
@@ -89,6 +86,7 @@ struct Problem {
   Operand out;
   // A copy that L3 has room for, beside others, and whose rows do not share few sets of L1 and L2.
   bool is_held_by_l3;
+  int large_inputs;  // that outgrow the caches
   Placement placement;  // of the output
 };
 

@@ -34,7 +34,7 @@ bool copies_from_memory(const Problem& p, const RegisterTile& tile) {
 // Whether one of several inputs lies across the rows of the output, along which the tile's vectors
 // are.
 bool asks_for_blocks(const Problem& p, const RegisterTile& tile) {
-  return p.in.size() > 1 && tile.vec >= 0 && p.c.out.strides[tile.vec] == 1 &&
+  return p.large_inputs > 1 && tile.vec >= 0 && p.c.out.strides[tile.vec] == 1 &&
          rows_asked_by_blocks(p, tile).operand >= 0;
 }
 

@@ -73,10 +73,9 @@ bool Fetching::is_row_continued(const Stream& s, std::size_t depth) const {
 bool Fetching::is_followed(const Stream& s) const {
   if (target_.page_streams > 0 && p_.reduced.empty()) {
     const std::size_t along = body_along(s);
-    const auto inputs = static_cast<double>(
-        std::ranges::count_if(p_.in, [&](const Operand& a) { return p_.outgrows_caches(a); }));
+    const auto inputs = static_cast<double>(std::max(p_.large_inputs, 1));
     return along > 0 && goes_on(s, along) &&
-           rows(s, along) * std::max(inputs, 1.0) <= static_cast<double>(target_.page_streams);
+           rows(s, along) * inputs <= static_cast<double>(target_.page_streams);
   }
   for (const TileVar& var : schedule_.tile) {
     const auto stride = static_cast<double>(std::abs(s.access().strides[var.label]));

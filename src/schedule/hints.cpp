@@ -154,7 +154,8 @@ class Hints {
       if (row < 0) continue;
       if (const std::int64_t block = block_along(row); block > 0)
         schedule_.ahead.push_back({static_cast<int>(k), row, block});
-      else if (c_.extents[row] >= 4 * kLinesAhead * line_items()) {
+      else if (c_.extents[row] >= 4 * kLinesAhead * line_items() ||
+               (is_beside && c_.extents[row] >= 8 * lines_ahead(a, row) * line_items())) {
         if (!is_beside && goes_along_strips(a, row)) continue;
         schedule_.ahead.push_back({static_cast<int>(k), row, lines_ahead(a, row) * line_items()});
       } else if (const auto box = next_box(a)) {
@@ -197,7 +198,7 @@ class Hints {
   // Whether another input's rows lie across those of the output: the hardware does not follow both,
   // unless the innermost loop goes along these.
   bool is_beside_turned(const Access& a) const {
-    if (c_.in.size() < 2 || schedule_.outer.empty()) return false;
+    if (p_.large_inputs < 2 || schedule_.outer.empty()) return false;
     const auto* innermost = std::get_if<LoopSpec>(&schedule_.outer.back());
     return innermost && (a.strides[innermost->label] != 1 || a.strides[tile_.vec] > 1) &&
            rows_asked_by_blocks(p_, tile_).operand >= 0;
@@ -433,21 +434,23 @@ Label asked_row(const Problem& p, const Operand& a, const RegisterTile& tile) {
   const std::vector<std::int64_t>& strides = a.access->strides;
   const auto found = std::ranges::find(strides, 1);
   if (found == strides.end() || std::abs(strides[tile.vec]) <= 1) return -1;
-  if (p.in.size() > 1 && !p.outgrows_caches(a)) return -1;
   const auto row = static_cast<Label>(found - strides.begin());
+  if (p.in.size() > 1 && !p.outgrows_caches(a)) return -1;
+  if (p.large_inputs > 1 && p.c.out.strides[row] == 1) return -1;
   const std::int64_t line = p.target.line_bytes / p.item, step = tile.step_of(row);
   // Where the output's rows are no whole lines either, tiles have more to do with each.
-  const bool has_time = a.row_alignment >= line || p.out.row_alignment < line || p.in.size() > 1;
+  const bool has_time = a.row_alignment >= line || p.out.row_alignment < line || p.large_inputs > 1;
   // Whole lines are asked for with each vector as well, unless rows are long.
-  const std::int64_t least = step < line || p.in.size() > 1 ? kLeastBlockLines : kLongRowLines;
+  const std::int64_t least = step < line || p.large_inputs > 1 ? kLeastBlockLines : kLongRowLines;
   return step > 1 && step <= line && has_time && p.c.extents[row] >= least * line ? row : -1;
 }
 
 }  // namespace
 
 AskedRows rows_asked_by_blocks(const Problem& p, const RegisterTile& tile) {
-  if (p.target.page_streams == 0 || !p.reduced.empty() || tile.vec < 0 ||
-      p.bytes <= static_cast<double>(p.target.l3_bytes) || !p.outgrows_caches(p.out))
+  const bool is_near = p.large_inputs <= 1 && p.bytes <= static_cast<double>(p.target.l3_bytes);
+  if (p.target.page_streams == 0 || !p.reduced.empty() || tile.vec < 0 || is_near ||
+      !p.outgrows_caches(p.out))
     return {};
   for (std::size_t k = 0; k < p.in.size(); ++k)
     if (const Label row = asked_row(p, p.in[k], tile); row >= 0) return {static_cast<int>(k), row};

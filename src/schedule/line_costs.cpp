@@ -36,6 +36,7 @@ constexpr double kAskedAlong = 0.1;    // more of a line asked for, against rows
 constexpr double kAskedAcross = 0.2;   // if the innermost loop goes to other rows
 constexpr double kCopiedAcross = 0.5;  // and nothing is summed meanwhile
 constexpr double kAcrossBeside = 1.2;  // and other inputs are read, along rows of their own
+constexpr double kLeftAlone = 2;       // of a line of one, if it is neither asked for nor followed
 constexpr double kFirstLines = 6;      // that nobody has asked for, of a row
 constexpr double kFoundSoon = 16;      // lines read of a row, among which these do not matter
 constexpr double kJump = 0.35;         // and boxes lie elsewhere, if they are no larger than this
@@ -126,17 +127,20 @@ double LineCosts::torn_rows_cost(const Stream& s) const {
 
 double LineCosts::overshoot(const Stream& s) const {
   if (target_.page_streams == 0 || !p_.reduced.empty() || s.is_output || line_cost(s) < 1) return 1;
-  if (p_.in.size() > 1 && is_asked_row_by_row(s)) return 1;
+  if (p_.large_inputs > 1 && is_asked_row_by_row(s)) return 1;
   const double bytes = run_read(s) * item();
   return std::fmod(bytes, kPage) == 0
              ? 1
              : 1 + kLinesBehind * static_cast<double>(target_.line_bytes) / bytes;
 }
 
-double LineCosts::left_soon_cost(const Stream& s) const {
-  if (target_.page_streams == 0 || !p_.reduced.empty() || p_.in.size() < 2 || s.is_output ||
-      line_cost(s) < 1 || is_asked_for(s))
+double LineCosts::beside_cost(const Stream& s) const {
+  if (target_.page_streams == 0 || !p_.reduced.empty() || p_.large_inputs < 2 || s.is_output ||
+      line_cost(s) < 1)
     return 1;
+  if (is_asked_row_by_row(s)) return rows_in_set_cost(s);
+  if (is_asked_for(s)) return 1;
+  if (!is_followed(s)) return kLeftAlone;
   std::size_t depth = body_along(s);
   while (depth > 0 && goes_on(s, depth)) --depth;
   const double lines = std::max(s.boxes[depth].run / line_items(), 1.0);
@@ -153,12 +157,14 @@ double LineCosts::line_cost(const Stream& s) const {
   const double l3_line =
       kL3LineCycles * target_.dram_bytes_per_cycle / static_cast<double>(target_.line_bytes);
   if (all <= bytes_of(Level::l2)) return kL2Resident * l3_line;
-  if (all < static_cast<double>(target_.fast_cache_bytes())) return l3_line;
+  const bool is_near =
+      target_.has_near_l3 || !p_.reduced.empty() || !p_.outgrows_caches(*s.operand);
+  if (all < static_cast<double>(target_.fast_cache_bytes()) && is_near) return l3_line;
   const double bytes = s.is_dense
                            ? s.boxes[s.from].lines * static_cast<double>(target_.line_bytes) * 2
                            : s.operand->elements * item() * 4;
   const std::int64_t cache = s.is_dense ? target_.l3_bytes : target_.fast_cache_bytes();
-  return bytes <= static_cast<double>(cache) ? l3_line : 1;
+  return bytes <= static_cast<double>(cache) && is_near ? l3_line : 1;
 }
 
 double LineCosts::l1_line_cost(const Stream& s) const {
@@ -243,11 +249,15 @@ double LineCosts::asked_cost(const Stream& s) const {
   const double visited = s.boxes[body].run / line_items();
   const double across = schedule_.store == Store::streaming ? kCopiedAcross : kAskedAcross;
   const double alone = std::clamp((kVisitLines - visited) / (kVisitLines - 1), 0.0, 1.0);
-  const double left = p_.in.size() > 1 ? kAcrossBeside * alone * alone : across * alone;
+  const double left = p_.large_inputs > 1 ? kAcrossBeside * alone * alone : across * alone;
   const double cost =
       1 + jump_cost(s) +
       (body < s.to ? kAskedAlong * std::min(1.0, kStreams / visited) + left : across);
-  return cost * pages_cost(s) * (1 + kRowCost * std::max(rows_in_one_set(s) - kRowsInSet, 0.0));
+  return cost * pages_cost(s) * rows_in_set_cost(s);
+}
+
+double LineCosts::rows_in_set_cost(const Stream& s) const {
+  return 1 + kRowCost * std::max(rows_in_one_set(s) - kRowsInSet, 0.0);
 }
 
 double LineCosts::rows_beyond_followed(const Stream& s) const {

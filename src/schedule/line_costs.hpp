@@ -36,7 +36,9 @@ class LineCosts : protected Fetching {
   double overshoot(const Stream& s) const;
   // Of lines of a product of which nothing is summed, if nobody asks for them and only few of a row
   // are read before others are.
-  double left_soon_cost(const Stream& s) const;
+  double beside_cost(const Stream& s) const;
+  // Of a line that is asked for, if a tile reads many rows of one set of L1.
+  double rows_in_set_cost(const Stream& s) const;
   // Whether of the pages that the hardware could follow a tile reads one at a time.
   bool is_one_page(const Stream& s) const;
   // Of a line, against one from memory: what L3 can hold comes from there, and if everything fits

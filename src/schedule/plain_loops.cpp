@@ -154,10 +154,15 @@ void PlainLoops::continue_rows(Label row) {
 
 std::int64_t PlainLoops::rows_in_strip(Label row) const {
   if (target_.page_streams == 0 || c_.in.empty()) return c_.extents[row];
-  const std::int64_t stride = largest_input().strides[row] * p_.item;
-  if (stride == 0) return c_.extents[row];
+  const Access& a = largest_input();
+  if (a.strides[row] == 0) return c_.extents[row];
+  return std::min(target_.page_streams, rows_in_sets(a, row));
+}
+
+std::int64_t PlainLoops::rows_in_sets(const Access& a, Label row) const {
+  const std::int64_t stride = a.strides[row] * p_.item;
   const std::int64_t apart = stride & -stride;  // of pages end to end: L2 has so many sets between
-  return std::min(target_.page_streams, std::max<std::int64_t>(target_.l2_bytes / apart, 1));
+  return std::max<std::int64_t>(target_.l2_bytes / apart, 1);
 }
 
 void PlainLoops::cut_pages(Label row) {
@@ -204,7 +209,11 @@ void PlainLoops::add_asked_blocks() {
   // Tiles that carry lines take a piece of all rows each time, of more of them then.
   const std::int64_t rows = (plan_.carries_lines ? kCarriedRun : kAskedRun) / p_.item;
   loop(column, even_step(column, rows), order);
-  if (!plan_.carries_lines) loop(tile_.vec, even_step(tile_.vec, 2 * kAskedRun / p_.item));
+  // The next block's part lies in L2 beside this one's.
+  const Access& a = c_.in[static_cast<std::size_t>(operand)];
+  const std::int64_t most = std::min(2 * kAskedRun / p_.item, rows_in_sets(a, tile_.vec) / 2);
+  if (!plan_.carries_lines)
+    loop(tile_.vec, even_step(tile_.vec, std::max(most, tile_.step_of(tile_.vec))));
   if (plan_.carries_lines) loop(tile_.vec, tile_.step_of(tile_.vec));
   schedule_->outer.emplace_back(NextSpec{operand});
   loop(column, tile_.step_of(column));

@@ -47,7 +47,7 @@ class Analysis : LineCosts {
       if (goes_across_alone(s)) lines *= kAcrossAlone;
       if (is_one_page(s)) lines *= kOnePage;
       if (is_strip(s)) lines *= kStripAlone;
-      lines *= overshoot(s) * torn_rows_cost(s) * left_soon_cost(s);
+      lines *= overshoot(s) * torn_rows_cost(s) * beside_cost(s);
       if (is_waited_for(s)) {
         const double late = lateness(s);
         result.waited_lines += lines * late;
