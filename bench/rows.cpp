@@ -203,6 +203,7 @@ std::vector<Row> memory() {
       rows.push_back(dense("memory", name, expression, type, shapes));
     };
     add("transpose 256", "ij->ji", {{256, 256}});
+    add("transpose 700", "ij->ji", {{700, 700}});
     add("transpose 1024", "ij->ji", {{1024, 1024}});
     add("transpose 4096", "ij->ji", {{4096, 4096}});
     add("transpose 8192", "ij->ji", {{8192, 8192}});
@@ -239,6 +240,7 @@ std::vector<Row> memory() {
     add("vecmat 4096", "ji,j->i", {{4096, 4096}, {4096}});
     add("trace 4096", "ii->", {{4096, 4096}});
     add("Hadamard 4096", "ij,ij->ij", {{4096, 4096}, {4096, 4096}});
+    add("turned Hadamard", "ij,ji->ij", {{3000, 4000}, {4000, 3000}});
     add("outer 4096", "i,j->ij", {{4096}, {4096}});
     add("row scaling 4096", "i,ij->ij", {{4096}, {4096, 4096}});
     add("MTTKRP 256", "ijk,jr,kr->ir", {{256, 256, 256}, {256, 32}, {256, 32}});

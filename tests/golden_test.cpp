@@ -40,6 +40,7 @@ const Golden kGoldens[] = {
     {"tall_column_sums", "ij->j", {{100000, 25}}, DType::f32, Isa::x86_64_v4},
     {"turned_dot", "ij,ji->", {{1000, 1500}, {1500, 1000}}, DType::f64, Isa::x86_64_v4},
     {"sum_of_transposes", "ikj->jk", {{75, 128, 512}}, DType::f32, Isa::x86_64_v4, true},
+    {"turned_product", "ij,ji->ij", {{1000, 1500}, {1500, 1000}}, DType::f32, Isa::x86_64_v4, true},
     {"bilinear", "ik,jkl,il->ij", {{10, 20}, {15, 20, 25}, {10, 25}}, DType::f64, Isa::x86_64_v4},
     {"outer_of_three", "i,j,k->kji", {{10}, {20}, {30}}, DType::f64, Isa::x86_64_v3},
     {"tccg_1", "dabfe,fc->edcba", {{36, 48, 36, 36, 48}, {36, 24}}, DType::f32, Isa::x86_64_v4},
