@@ -6,8 +6,9 @@
 namespace einjit {
 namespace {
 
-constexpr std::int64_t kNearInPage = 4;  // steps, at least
-constexpr double kFollowedRows = 8;      // along which a loop goes
+constexpr std::int64_t kNearInPage = 4;      // steps, at least
+constexpr std::int64_t kFollowedPages = 16;  // of several inputs, where nobody says how many
+constexpr double kFollowedRows = 8;          // along which a loop goes
 
 }  // namespace
 
@@ -71,11 +72,11 @@ bool Fetching::is_row_continued(const Stream& s, std::size_t depth) const {
 }
 
 bool Fetching::is_followed(const Stream& s) const {
-  if (target_.page_streams > 0 && p_.reduced.empty()) {
+  const std::int64_t pages = target_.page_streams > 0 ? target_.page_streams : kFollowedPages;
+  if (p_.reduced.empty() && (target_.page_streams > 0 || p_.large_inputs > 1)) {
     const std::size_t along = body_along(s);
     const auto inputs = static_cast<double>(std::max(p_.large_inputs, 1));
-    return along > 0 && goes_on(s, along) &&
-           rows(s, along) * inputs <= static_cast<double>(target_.page_streams);
+    return along > 0 && goes_on(s, along) && rows(s, along) * inputs <= static_cast<double>(pages);
   }
   for (const TileVar& var : schedule_.tile) {
     const auto stride = static_cast<double>(std::abs(s.access().strides[var.label]));

@@ -449,8 +449,8 @@ Label asked_row(const Problem& p, const Operand& a, const RegisterTile& tile) {
 
 AskedRows rows_asked_by_blocks(const Problem& p, const RegisterTile& tile) {
   const bool is_near = p.large_inputs <= 1 && p.bytes <= static_cast<double>(p.target.l3_bytes);
-  if (p.target.page_streams == 0 || !p.reduced.empty() || tile.vec < 0 || is_near ||
-      !p.outgrows_caches(p.out))
+  const bool follows_rows = p.target.page_streams == 0 && p.large_inputs < 2;
+  if (follows_rows || !p.reduced.empty() || tile.vec < 0 || is_near || !p.outgrows_caches(p.out))
     return {};
   for (std::size_t k = 0; k < p.in.size(); ++k)
     if (const Label row = asked_row(p, p.in[k], tile); row >= 0) return {static_cast<int>(k), row};

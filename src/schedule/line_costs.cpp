@@ -135,9 +135,7 @@ double LineCosts::overshoot(const Stream& s) const {
 }
 
 double LineCosts::beside_cost(const Stream& s) const {
-  if (target_.page_streams == 0 || !p_.reduced.empty() || p_.large_inputs < 2 || s.is_output ||
-      line_cost(s) < 1)
-    return 1;
+  if (!p_.reduced.empty() || p_.large_inputs < 2 || s.is_output || line_cost(s) < 1) return 1;
   if (is_asked_row_by_row(s)) return rows_in_set_cost(s);
   if (is_asked_for(s)) return 1;
   if (!is_followed(s)) return kLeftAlone;
