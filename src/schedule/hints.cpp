@@ -27,6 +27,7 @@ constexpr std::int64_t kLinesNear = 5;              // of rows that share a set
 constexpr std::int64_t kTilesOfRows = 4;            // end to end, where rows are short
 constexpr std::int64_t kLinesOfBox = 32;            // whose next one is asked for
 constexpr std::int64_t kBytesOfRows = 4096;         // summed one after the other, asked for ahead
+constexpr std::int64_t kBytesOfNarrow = 8192;       // if they are parts of vectors
 constexpr std::int64_t kLeastBlockLines = 4;        // of rows asked for block by block
 constexpr std::int64_t kLongRowLines = 64;          // if tiles read whole lines of them
 constexpr std::int64_t kMostBlockBytes = 40 << 10;  // of such a block
@@ -142,6 +143,10 @@ class Hints {
         schedule_.ahead.push_back({static_cast<int>(k), rows->label, rows->distance});
         continue;
       }
+      if (const auto rows = next_narrow_rows(a)) {
+        schedule_.ahead.push_back({static_cast<int>(k), rows->label, rows->distance});
+        continue;
+      }
       if (const auto rows = next_rows_of_sum(a)) {
         if (is_on_many_pages(a, rows->label)) continue;
         schedule_.ahead.push_back({static_cast<int>(k), rows->label, rows->distance});
@@ -242,6 +247,20 @@ class Hints {
       run *= c_.extents[next];
     }
     return found;
+  }
+
+  // Rows of parts of vectors that a tile holds whole and sums one after the other: they come too
+  // slowly for the hardware to run far ahead.
+  std::optional<Ahead> next_narrow_rows(const Access& a) const {
+    const Label row = label_of_stride(a, 1);
+    if (row < 0 || c_.is_reduced(row) || tile_.step_of(row) < c_.extents[row]) return std::nullopt;
+    const std::int64_t run = c_.extents[row];
+    const Label next = label_of_stride(a, run);
+    if (run % p_.lanes == 0 || run > 2 * p_.lanes || next < 0 || !c_.is_reduced(next))
+      return std::nullopt;
+    const std::int64_t distance = kBytesOfNarrow / (run * p_.item);
+    if (c_.extents[next] < kTilesOfRows * distance) return std::nullopt;
+    return Ahead{next, distance};
   }
 
   // The next block of rows that are summed, if a loop goes from one to the next and tiles inside
