@@ -124,6 +124,22 @@ TEST(Dynamic, OtherExpressions) {
   }
 }
 
+// Of operands from memory, whose next blocks are asked for at planned strides.
+TEST(Dynamic, ProductsOfTransposedMatrices) {
+  Engine engine(Target::host(), {.cache_directory = ""});
+  const std::string expression = "ij,ji->ij";
+  for (const char* label : {"i", "j"}) {
+    const std::vector<Layout> layouts{Layout::row_major(DType::f32, {1000, 1104}),
+                                      Layout::row_major(DType::f32, {1104, 1000})};
+    const DynamicKernel kernel = engine.compile_dynamic(expression, {label}, layouts);
+    for (std::int64_t extent : {1000, 1301, 700, 33, 1}) {
+      const bool is_row = *label == 'i';
+      const std::int64_t rows = is_row ? extent : 1000, columns = is_row ? 1104 : extent;
+      expect_same(engine, kernel, expression, {{rows, columns}, {columns, rows}});
+    }
+  }
+}
+
 TEST(Dynamic, MistakesAreToldClearly) {
   Engine engine(Target::host(), {.cache_directory = ""});
   const std::vector<Layout> layouts{Layout::row_major(DType::f32, {4, 5}),

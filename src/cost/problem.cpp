@@ -10,7 +10,7 @@ namespace {
 
 constexpr double kBeyondL2 = 3;          // times its size: what comes next finds little of it there
 constexpr double kBeyondL2OnMesh = 1.5;  // or it does not lie there itself
-constexpr double kSmallPart = 4;
+constexpr double kSmallPart = 4;         // of L2: what is smaller stays there beside others
 
 constexpr double kFewSets = 512;  // bytes between rows, which use an eighth of the sets
 

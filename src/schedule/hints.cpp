@@ -1,16 +1,11 @@
 #include "schedule/hints.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <cstddef>
 #include <cstdlib>
-#include <memory_resource>
-#include <optional>
-#include <ranges>
 
 #include "schedule/alignment.hpp"
 #include "schedule/carry.hpp"
+#include "schedule/next_rows.hpp"
 #include "schedule/streams.hpp"
 
 namespace einjit {
@@ -21,33 +16,15 @@ constexpr double kFewUnaligned = 0.005;             // where rows are whole line
 constexpr double kLeastAligned = 0.25;              // of L1, that one call writes
 constexpr std::int64_t kMostRows = 1024;            // that one loop goes along
 constexpr std::int64_t kMostReads = 2;              // of what is asked for ahead
-constexpr std::int64_t kLinesAhead = 16;            // of a row
 constexpr std::int64_t kPartAhead = 8;              // of a piece of a sum
-constexpr std::int64_t kLinesNear = 5;              // of rows that share a set
-constexpr std::int64_t kTilesOfRows = 4;            // end to end, where rows are short
-constexpr std::int64_t kLinesOfBox = 32;            // whose next one is asked for
-constexpr std::int64_t kBytesOfRows = 4096;         // summed one after the other, asked for ahead
-constexpr std::int64_t kBytesOfNarrow = 8192;       // if they are parts of vectors
 constexpr std::int64_t kLeastBlockLines = 4;        // of rows asked for block by block
 constexpr std::int64_t kLongRowLines = 64;          // if tiles read whole lines of them
 constexpr std::int64_t kMostBlockBytes = 40 << 10;  // of such a block
-constexpr double kBoxesInL2 = 2;                    // the one being read, and the next
-// In a block of a sum: more are asked for ahead, and as many if there is work for each and room.
-constexpr std::int64_t kSumRows = 16;
-constexpr std::int64_t kBlockAhead = 256 << 10;  // bytes
-constexpr std::int64_t kMostAhead = 512 << 10;   // bytes of such a block
 constexpr std::int64_t kLinesFollowed = 12;
 
-class Hints {
+class Hints : NextRows {
  public:
-  Hints(Schedule& schedule, const Problem& problem, const RegisterTile& tile,
-        std::span<const std::int64_t> lengths)
-      : schedule_(schedule),
-        p_(problem),
-        c_(p_.c),
-        target_(p_.target),
-        tile_(tile),
-        length_(lengths) {}
+  using NextRows::NextRows;
 
   void run(bool carries_lines) {
     schedule_.store = Store::cached;
@@ -63,10 +40,6 @@ class Hints {
   }
 
  private:
-  // Lengths of ranges that a walk over the loops shortens.
-  using Shrinking = std::pmr::vector<std::int64_t>;
-  Shrinking whole_lengths() { return {c_.extents.begin(), c_.extents.end(), &memory_}; }
-
   // Outputs written once and larger than the caches go past them; those that tiles come back to are
   // asked for ahead.
   void choose_stores() {
@@ -209,169 +182,6 @@ class Hints {
            rows_asked_by_blocks(p_, tile_).operand >= 0;
   }
 
-  Label label_of_stride(const Access& a, std::int64_t stride) const {
-    const auto found = std::ranges::find(a.strides, stride);
-    return found == a.strides.end() ? -1 : static_cast<Label>(found - a.strides.begin());
-  }
-
-  // Whether a step along the label leaves the lines of the one before.
-  bool is_elsewhere(const Access& a, Label l) const {
-    return std::abs(a.strides[l]) >= line_items();
-  }
-
-  double box_bytes(const Access& a, std::span<const std::int64_t> length) const {
-    double elements = 1;
-    for (Label l = 0; l < c_.label_count(); ++l)
-      if (a.strides[l] != 0) elements *= static_cast<double>(length[l]);
-    return elements * static_cast<double>(size_of(c_.dtype));
-  }
-
-  struct Ahead {
-    Label label;
-    std::int64_t distance;
-  };
-  // Short rows end to end that tiles sum in vectors, one after the other: hardware follows the runs
-  // of a tile and not the next row's beginning. A few KB ahead, along the label that has so many.
-  std::optional<Ahead> next_rows(const Access& a) const {
-    if (tile_.vec < 0 || !c_.is_reduced(tile_.vec) || a.strides[tile_.vec] != 1)
-      return std::nullopt;
-    std::int64_t run = c_.extents[tile_.vec];
-    const std::int64_t most = kBytesOfRows / size_of(c_.dtype);
-    if (run > most) return std::nullopt;
-    std::optional<Ahead> found;
-    for (Label next = label_of_stride(a, run);
-         next >= 0 && run <= kTilesOfRows * most && c_.extents[next] > 1;
-         next = label_of_stride(a, run)) {
-      const std::int64_t distance = std::max((most + run - 1) / run, tile_.step_of(next));
-      if (c_.extents[next] >= kTilesOfRows * distance) found = {next, distance};
-      run *= c_.extents[next];
-    }
-    return found;
-  }
-
-  // Rows of parts of vectors that a tile holds whole and sums one after the other: they come too
-  // slowly for the hardware to run far ahead.
-  std::optional<Ahead> next_narrow_rows(const Access& a) const {
-    const Label row = label_of_stride(a, 1);
-    if (row < 0 || c_.is_reduced(row) || tile_.step_of(row) < c_.extents[row]) return std::nullopt;
-    const std::int64_t run = c_.extents[row];
-    const Label next = label_of_stride(a, run);
-    if (run % p_.lanes == 0 || run > 2 * p_.lanes || next < 0 || !c_.is_reduced(next))
-      return std::nullopt;
-    const std::int64_t distance = kBytesOfNarrow / (run * p_.item);
-    if (c_.extents[next] < kTilesOfRows * distance) return std::nullopt;
-    return Ahead{next, distance};
-  }
-
-  // The next block of rows that are summed, if a loop goes from one to the next and tiles inside
-  // through parts of all.
-  std::optional<Ahead> next_rows_of_sum(const Access& a) const {
-    if (tile_.packed != 0 || tile_.vec < 0 || c_.is_reduced(tile_.vec) || a.strides[tile_.vec] != 1)
-      return std::nullopt;
-    const std::int64_t row = c_.extents[tile_.vec] * p_.item;
-    const bool is_small = row * kSumRows <= kBlockAhead;
-    const std::int64_t least = tile_.unroll >= 0 && is_small ? kSumRows : kSumRows + 1;
-    bool is_cut = false;  // the rows, inside the loop
-    for (const auto& item : schedule_.outer | std::views::reverse)
-      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
-        is_cut |= loop->label == tile_.vec;
-        if (is_cut && c_.is_reduced(loop->label) && loop->step >= least &&
-            a.strides[loop->label] != 0 && row * loop->step <= kMostAhead)
-          return Ahead{loop->label, loop->step};
-      }
-    return std::nullopt;
-  }
-
-  // Elements of a row in a block inside which loops go across rows and along them. 0: none.
-  std::int64_t block_along(Label row) const {
-    bool goes_along = false, goes_across = false;
-    for (const auto& item : schedule_.outer | std::views::reverse)
-      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
-        if (loop->label != row)
-          goes_across |= goes_along;
-        else if (goes_across)
-          return loop->step <= kLinesAhead * line_items() ? loop->step : 0;
-        else
-          goes_along = true;
-      }
-    return 0;
-  }
-
-  // Along the innermost loop that goes from one box of the operand to another that is elsewhere,
-  // and whose boxes are large enough for the next one's lines to come while one is read, and small
-  // enough for them to stay. Where all are small, a few steps further.
-  std::optional<Ahead> next_box(const Access& a) {
-    std::optional<Ahead> found, small;
-    Shrinking length = whole_lengths();
-    auto bytes = [&](const Access& access) { return box_bytes(access, length); };
-    const auto least = static_cast<double>(kLinesOfBox * target_.line_bytes);
-    for (const auto& item : schedule_.outer)
-      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
-        length[loop->label] = std::min(length[loop->label], loop->step);
-        double all = bytes(c_.out);
-        for (const Access& access : c_.in) all += bytes(access);
-        if (!is_elsewhere(a, loop->label) || tile_.step_of(loop->label) > 1 ||
-            length[loop->label] > 1 || all * kBoxesInL2 > static_cast<double>(target_.l2_bytes))
-          continue;
-        const bool is_far = p_.bytes * 2 > static_cast<double>(target_.fast_cache_bytes());
-        const auto steps = static_cast<std::int64_t>(std::ceil(2 * least / bytes(a)));
-        if (bytes(a) >= least)
-          found = {loop->label, loop->step * (is_far ? steps : 1)};
-        else if (!small && is_far)
-          small = {loop->label, steps};
-      }
-    return found ? found : small;
-  }
-
-  // A box that goes on where the rows of this one end, if so many rows share a set of L1 that what
-  // is asked for early is lost there: a few lines further will do.
-  Ahead nearer(const Access& a, const Ahead& box) const {
-    if (rows_in_a_set(p_, tile_, a) <= l1_ways(target_)) return box;
-    Ahead near = box;
-    std::int64_t run = 1;
-    for (Label l = label_of_stride(a, 1); l >= 0 && l != box.label; l = label_of_stride(a, run)) {
-      if (c_.extents[l] == 1) return box;
-      if (run <= kLinesNear * line_items()) near = {l, kLinesNear * line_items() / run};
-      run *= c_.extents[l];
-    }
-    return run == a.strides[box.label] ? near : box;
-  }
-
-  // The label along which short rows lie end to end, if the tile reads several of them side by side
-  // and to their ends before the next ones: what is asked for has time to come. -1: none.
-  Label label_across(const Access& a) const {
-    std::vector<Label> along;  // a row may be one of several labels
-    std::int64_t run = 1;
-    bool goes_across = false;  // in the tile
-    for (Label next = label_of_stride(a, 1); next >= 0; next = label_of_stride(a, run)) {
-      const bool is_cut = tile_.step_of(next) < c_.extents[next];
-      if (!along.empty() && tile_.step_of(next) > 1 && is_cut) {
-        const bool has_time = goes_across || is_outside(next, along) || is_summed(along);
-        if (c_.extents[next] >= kTilesOfRows * tile_.step_of(next)) return has_time ? next : -1;
-      }
-      goes_across |= !along.empty() && tile_.step_of(next) > 1 && is_summed(along);
-      along.push_back(next);
-      if (c_.extents[next] == 1) break;
-      run *= c_.extents[next];
-    }
-    return -1;
-  }
-
-  // Whether the tile goes along the rows step by step, across all of its own.
-  bool is_summed(const std::vector<Label>& along) const {
-    return c_.is_reduced(along.front()) && along.front() != tile_.vec;
-  }
-
-  // Whether the innermost loop over the label has one over some of the others inside.
-  bool is_outside(Label label, const std::vector<Label>& others) const {
-    for (const auto& item : schedule_.outer | std::views::reverse)
-      if (const auto* loop = std::get_if<LoopSpec>(&item)) {
-        if (loop->label == label) return false;
-        if (std::ranges::find(others, loop->label) != others.end()) return true;
-      }
-    return false;
-  }
-
   // Whether a copy goes along as few rows at once as have pages that the hardware follows.
   bool goes_along_strips(const Access& a, Label along) {
     if (!p_.reduced.empty()) return false;
@@ -417,7 +227,6 @@ class Hints {
     return std::clamp(most, std::min(tile, kLinesAhead), kLinesAhead);
   }
 
-  std::int64_t line_items() const { return target_.line_bytes / size_of(c_.dtype); }
   bool is_packed(std::size_t k) const { return tile_.packed >> k & 1; }
 
   // Larger than the caches, and loops come back to it hardly ever.
@@ -437,15 +246,6 @@ class Hints {
       }
     return times <= kMostReads;
   }
-
-  Schedule& schedule_;
-  const Problem& p_;
-  const Contraction& c_;
-  const Target& target_;
-  const RegisterTile& tile_;
-  std::span<const std::int64_t> length_;  // of each label inside all loops
-  std::array<std::byte, 1024> buffer_;
-  std::pmr::monotonic_buffer_resource memory_{buffer_.data(), buffer_.size()};
 };
 
 // The label of an input's rows, if they are to be asked for by blocks; -1 if not.
@@ -467,10 +267,10 @@ Label asked_row(const Problem& p, const Operand& a, const RegisterTile& tile) {
 }  // namespace
 
 AskedRows rows_asked_by_blocks(const Problem& p, const RegisterTile& tile) {
-  const bool is_near = p.large_inputs <= 1 && p.bytes <= static_cast<double>(p.target.l3_bytes);
-  const bool follows_rows = p.target.page_streams == 0 && p.large_inputs < 2;
-  if (follows_rows || !p.reduced.empty() || tile.vec < 0 || is_near || !p.outgrows_caches(p.out))
-    return {};
+  if (!p.reduced.empty() || tile.vec < 0 || !p.outgrows_caches(p.out)) return {};
+  // One input's rows are left to hardware that follows them, and near ones to any.
+  const bool is_near = p.bytes <= static_cast<double>(p.target.l3_bytes);
+  if (p.large_inputs < 2 && (p.target.page_streams == 0 || is_near)) return {};
   for (std::size_t k = 0; k < p.in.size(); ++k)
     if (const Label row = asked_row(p, p.in[k], tile); row >= 0) return {static_cast<int>(k), row};
   return {};

@@ -47,6 +47,7 @@ class PlainLoops {
   // The most columns of the output in a strip, which are rows of the input: no more than have pages
   // that the hardware follows, nor than L2 has room for where rows share sets.
   std::int64_t rows_in_strip(Label row) const;
+  // Rows of an input along a label that have sets of L2 to themselves, one line of each.
   std::int64_t rows_in_sets(const Access& a, Label row) const;
   // Blocks of the labels outside, so that the TLB holds the pages that one strip of rows after the
   // other is written to.
