@@ -86,7 +86,7 @@ struct Problem {
   Operand out;
   // A copy that L3 has room for, beside others, and whose rows do not share few sets of L1 and L2.
   bool is_held_by_l3;
-  int large_inputs;  // that outgrow the caches
+  int large_inputs;     // that outgrow the caches
   Placement placement;  // of the output
 };
 
