@@ -19,10 +19,9 @@ class RunEmitter {
         type_(llvm::FixedVectorType::get(frame.element(), static_cast<unsigned>(lanes_))) {}
 
   // Up to the first line, lines, and what is left.
-  void emit() {
+  void emit(Values at) {
     llvm::Value* count = frame_.times(Size{0, unit_.run_slot}, 1);
-    llvm::Value* head = least(count, elements_to_line());
-    Values at = frame_.pointers();
+    llvm::Value* head = least(count, elements_to_line(at[0]));
     put_some(at, head);
     at = moved(at, head);
     llvm::Value* rest = builder_.CreateSub(count, head);
@@ -54,8 +53,8 @@ class RunEmitter {
   }
 
   // What is missing to a line: its complement, and 1 more.
-  llvm::Value* elements_to_line() {
-    llvm::Value* address = builder_.CreatePtrToInt(frame_.pointers()[0], builder_.getInt64Ty());
+  llvm::Value* elements_to_line(llvm::Value* to) {
+    llvm::Value* address = builder_.CreatePtrToInt(to, builder_.getInt64Ty());
     llvm::Value* past = builder_.CreateAnd(address, number(static_cast<int>(kLineBytes) - 1));
     past = builder_.CreateLShr(past, number(std::countr_zero(unsigned(bytes_))));
     llvm::Value* others = builder_.CreateXor(past, number(line_ - 1));
@@ -76,8 +75,15 @@ class RunEmitter {
       frame_.stream(vectors[static_cast<std::size_t>(v)], place(at[0], v));
   }
 
-  // Fewer than a line.
-  void put_some(const Values& at, llvm::Value* count) {
+  // Fewer than a line. A store of no elements would fetch the line all the same.
+  void put_some(const Values& from, llvm::Value* count) {
+    frame_.emit_unless_zero(count, from, [&](const Values& at) {
+      put_elements(at, count);
+      return at;
+    });
+  }
+
+  void put_elements(const Values& at, llvm::Value* count) {
     for (int v = 0; v < line_ / lanes_; ++v) {
       llvm::Value* some = frame_.lanes_before(count, v * lanes_, lanes_);
       llvm::Value* vector = builder_.CreateMaskedLoad(type_, place(at[1], v), alignment(), some,
@@ -101,8 +107,8 @@ class RunEmitter {
 
 }  // namespace
 
-void emit_run(UnitFrame& frame, const Unit& unit, const Target& target) {
-  RunEmitter(frame, unit, target).emit();
+void emit_run(UnitFrame& frame, const Unit& unit, const Target& target, const Values& pointers) {
+  RunEmitter(frame, unit, target).emit(pointers);
 }
 
 }  // namespace einjit

@@ -6,6 +6,6 @@
 
 namespace einjit {
 
-void emit_run(UnitFrame& frame, const Unit& unit, const Target& target);
+void emit_run(UnitFrame& frame, const Unit& unit, const Target& target, const Values& pointers);
 
 }  // namespace einjit

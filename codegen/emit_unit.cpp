@@ -52,6 +52,7 @@ void emit_diagonal(UnitFrame& frame, const Unit& unit, const Target& target, con
 void emit_loops(UnitFrame& frame, const Unit& unit, const Target& target, std::size_t depth,
                 const Values& pointers, std::vector<std::int64_t> lengths) {
   if (depth == unit.loops.size()) {
+    if (unit.run_slot >= 0) return emit_run(frame, unit, target, pointers);
     emit_tile(frame, unit, target, std::move(lengths), pointers);
     return;
   }
@@ -108,10 +109,7 @@ std::unique_ptr<llvm::Module> emit_unit(llvm::LLVMContext& context, const Unit& 
   UnitFrame frame(*module, unit, symbol);
   std::vector<std::int64_t> lengths;
   for (const UnitVar& var : unit.vars) lengths.push_back(var.length);
-  if (unit.run_slot >= 0)
-    emit_run(frame, unit, target);
-  else
-    emit_loops(frame, unit, target, 0, frame.pointers(), std::move(lengths));
+  emit_loops(frame, unit, target, 0, frame.pointers(), std::move(lengths));
   frame.finish();
   return module;
 }

@@ -65,6 +65,8 @@ class UnitFrame {
   Values emit_unless_zero(int slot, Values carried, const LoopBody& body) {
     return emit_unless_zero(this->slot(slot), std::move(carried), body);
   }
+  // The same of a number made here.
+  Values emit_unless_zero(llvm::Value* number, Values carried, const LoopBody& body);
 
   // Whether the output's pointer is on a cache line, computed once.
   llvm::Value* is_aligned();
@@ -105,7 +107,6 @@ class UnitFrame {
   llvm::Value* scale(int index, llvm::Value*& cached);
   llvm::Value* is_multiple(std::uint64_t bytes, llvm::Value*& known);
   Values loop(llvm::Value* trips, Values carried, const LoopBody& body);
-  Values emit_unless_zero(llvm::Value* number, Values carried, const LoopBody& body);
   llvm::Value* slot(int index);
   llvm::Value* group_of_rows(llvm::Value* pointer, const Size& stride, std::int64_t group);
 

@@ -8,7 +8,9 @@
 namespace einjit {
 namespace {
 
-constexpr std::size_t kRowsInTurn = 4;  // one row alone waits for memory line after line
+// One row alone waits for memory line after line; of eight, prefetchers of the hardware follow
+// each.
+constexpr std::size_t kRowsInTurn = 8;
 
 struct Dimension {
   std::int64_t stride, length;  // bytes, steps

@@ -198,7 +198,7 @@ class Planner {
       if (c.out.strides[l] != 0)
         made.moves.push_back({l, c.out.strides[l] * item_bytes(), drain.strides[l] * item_bytes()});
     std::ranges::sort(made.moves, {}, &PlanDrain::Move::to);
-    made.unit = unit_of_run(c);
+    made.unit = unit_of_runs(c);
     PlanNode node{PlanNode::Kind::drain};
     node.index = static_cast<int>(plan_.drains.size());
     plan_.drains.push_back(std::move(made));

@@ -152,16 +152,30 @@ class DrainRuns {
   std::int64_t length(const PlanDrain::Move& move) const { return state_.ranges[move.label].len; }
 
   void go_through(std::size_t left, char* to, char* from) const {
-    if (left == merged_) {
-      char* const pointers[] = {to, from};
-      const std::int64_t elements = bytes_ / run_.plan.item_bytes;
-      if (reinterpret_cast<std::uintptr_t>(to) % static_cast<std::size_t>(run_.plan.item_bytes))
-        return copy_elements(to, from, elements);
-      return drain_.code->run(pointers, &elements, run_.scale);
-    }
+    if (left <= merged_ + 1) return put_runs(to, from);
     const PlanDrain::Move& move = drain_.moves[left - 1];
     for (std::int64_t p = 0; p < length(move); ++p)
       go_through(left - 1, to + p * move.to, from + p * move.from);
+  }
+
+  // All along the innermost label outside of a run.
+  void put_runs(char* to, const char* from) const {
+    const bool is_one = merged_ == drain_.moves.size();
+    const auto [label, to_step, from_step] = is_one ? PlanDrain::Move{} : drain_.moves[merged_];
+    const std::int64_t item = run_.plan.item_bytes, runs = is_one ? 1 : state_.ranges[label].len;
+    if (reinterpret_cast<std::uintptr_t>(to) % static_cast<std::size_t>(item) != 0) {
+      for (std::int64_t p = 0; p < runs; ++p)
+        copy_elements(to + p * to_step, from + p * from_step, bytes_ / item);
+      return;
+    }
+    char* const pointers[] = {to, const_cast<char*>(from)};
+    std::int64_t slots[kRunSlots];
+    auto slot = [&](RunSlot s) -> std::int64_t& { return slots[static_cast<std::size_t>(s)]; };
+    slot(RunSlot::elements) = bytes_ / item;
+    slot(RunSlot::runs) = runs;
+    slot(RunSlot::out_stride) = to_step / item;
+    slot(RunSlot::in_stride) = from_step / item;
+    drain_.code->run(pointers, slots, run_.scale);
   }
 
   // To a place that is no whole number of elements, of which no line begins with one.

@@ -395,14 +395,17 @@ UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
   return Builder(nest, chain, ranges, shape).run(piece);
 }
 
-Unit unit_of_run(const Contraction& c) {
+Unit unit_of_runs(const Contraction& c) {
   Unit unit;
   unit.dtype = c.dtype;
   unit.alpha = c.alpha;
   unit.store = Store::streaming;
-  unit.in.emplace_back();
-  unit.run_slot = 0;
-  unit.slot_count = 1;
+  auto slot = [](RunSlot s) { return Size{0, static_cast<int>(s)}; };
+  unit.loops.push_back({1, slot(RunSlot::runs)});
+  unit.out.loop_strides = {slot(RunSlot::out_stride)};
+  unit.in.push_back({.loop_strides = {slot(RunSlot::in_stride)}});
+  unit.run_slot = static_cast<int>(RunSlot::elements);
+  unit.slot_count = kRunSlots;
   return unit;
 }
 

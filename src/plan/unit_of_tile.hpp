@@ -1,6 +1,7 @@
 // The unit of a tile at given ranges: labels and shape taken out, what stays is the key.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "loop_ir/loop_nest.hpp"
@@ -48,7 +49,10 @@ enum class SumPiece : std::uint8_t { whole, first, later };
 UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
                         const std::vector<LabelRange>& ranges, SumPiece piece, UnitShape shape);
 
-// The unit that drains a run of elements to the output, of a number given at the call.
-Unit unit_of_run(const Contraction& contraction);
+// The unit that drains runs of elements to the output, each as far from the one before as the call
+// says: its arguments, in elements.
+enum class RunSlot : std::uint8_t { elements, runs, out_stride, in_stride };
+inline constexpr int kRunSlots = 4;
+Unit unit_of_runs(const Contraction& contraction);
 
 }  // namespace einjit

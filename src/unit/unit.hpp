@@ -118,8 +118,8 @@ struct Unit {
   std::vector<UnitRef> in;
   // Of what waits of each row's last line, for the next piece of the row; by pointers[operands].
   std::optional<UnitRef> carry;
-  // If not -1, all the unit does is to write so many elements of its input, one after the other, to
-  // the output, past the caches, in whole lines but for the first and the last.
+  // If not -1, all the unit does inside its loops is to write so many elements of its input, one
+  // after the other, to the output, past the caches, in whole lines but for the first and the last.
   int run_slot = -1;
   int slot_count = 0;
 
