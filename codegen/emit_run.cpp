@@ -30,6 +30,7 @@ class RunEmitter {
           lines == kLines ? rest : builder_.CreateAnd(rest, number(kLines * line_ - 1));
       auto* trips = builder_.CreateLShr(left, number(std::countr_zero(unsigned(lines * line_))));
       at = frame_.emit_trips(trips, at, [&](const Values& in) {
+        if (unit_.ahead.lines > 0) frame_.ask_ahead(lines);
         put_lines(in, lines);
         return moved(in, number(lines * line_));
       });

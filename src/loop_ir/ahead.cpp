@@ -67,6 +67,11 @@ std::int64_t ahead_line_count(const Contraction& c, int input,
   return Rows(c, input, lengths).lines();
 }
 
+std::int64_t ahead_row_bytes(const Contraction& c, int input,
+                             const std::vector<std::int64_t>& lengths) {
+  return Rows(c, input, lengths).bytes;
+}
+
 std::vector<std::int32_t> ahead_offsets(const Contraction& c, int input,
                                         const std::vector<std::int64_t>& lengths) {
   const Rows rows(c, input, lengths);

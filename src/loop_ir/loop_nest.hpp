@@ -110,6 +110,7 @@ struct Tile {
 struct Drain {
   int buffer;
   std::vector<std::int64_t> strides;
+  bool asks = false;  // for a line of the Ask around it with every line written
   bool operator==(const Drain&) const = default;
 };
 
@@ -159,6 +160,9 @@ std::vector<std::int32_t> ahead_offsets(const Contraction& contraction, int inpu
 // How many there are.
 std::int64_t ahead_line_count(const Contraction& contraction, int input,
                               const std::vector<std::int64_t>& lengths);
+// Bytes of each of those rows.
+std::int64_t ahead_row_bytes(const Contraction& contraction, int input,
+                             const std::vector<std::int64_t>& lengths);
 
 // Elements of this many bytes from an address to the next cache line; 0 if no line begins with one.
 inline std::int64_t items_to_line(const void* address, std::int64_t item_bytes) {

@@ -65,7 +65,8 @@ class Printer {
   }
 
   void print(const Drain& drain, const std::string& indent, int) {
-    text_ += fmt::format("{}drain {} to out\n", indent, buffer_name(drain.buffer));
+    text_ += fmt::format("{}drain {} to out{}\n", indent, buffer_name(drain.buffer),
+                         drain.asks ? ", a line ahead with each" : "");
   }
 
   void print(const Tile& tile, const std::string& indent, int) {

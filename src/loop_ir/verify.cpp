@@ -100,6 +100,7 @@ class Verifier {
       return fail("a buffer is drained outside its Alloc");
     if (length_ != at_alloc_[s] || c_.has_sum() || copied_[s] != 1)
       return fail("what is drained is not the box that one tile has made");
+    if (drain.asks && !asks_) return fail("a drain asks for lines that nobody names");
     std::int64_t last = 0;
     for (Label l = 0; l < c_.label_count(); ++l) last += drain.strides[l] * (length_[l] - 1);
     if (last >= nest_.scratch[s].elements) return fail("what is drained leaves its buffer");

@@ -13,10 +13,11 @@
 namespace einjit {
 namespace {
 
-constexpr int kMostLinesATile = 12;   // at once; more are spread over the steps of the sum
-constexpr int kFewLines = 4;          // the most a step asks for
-constexpr int kMostLinesOfCopy = 32;  // a tile of it asks for
-constexpr int kInAProduct = -1;       // the buffer of an input that is part of a packed product
+constexpr int kMostLinesATile = 12;      // at once; more are spread over the steps of the sum
+constexpr int kFewLines = 4;             // the most a step asks for
+constexpr int kMostLinesOfCopy = 32;     // a tile of it asks for
+constexpr std::int64_t kLongRow = 1024;  // bytes
+constexpr int kInAProduct = -1;          // the buffer of an input that is part of a packed product
 
 Ref plain_ref(int buffer, const Access& access) {
   Ref ref{buffer, {}};
@@ -112,7 +113,13 @@ class Lowering {
     nest_.scratch.push_back({stride + kSlack, scope_at(position)});
     const Ref outside = std::exchange(out_, made);
     const Update update = std::exchange(update_, Update::assign);
+    // Memory is to be read while it is written; of rows in short pieces tiles ask for what they
+    // will miss most.
+    const Pace pace = pace_;
+    drain.asks = pace.lines > 0 && ahead_row_bytes(c, asked_, length_) >= kLongRow;
+    if (drain.asks) pace_ = {};
     Block body = lower_from(position + 1);
+    pace_ = pace;
     out_ = outside;
     update_ = update;
     body.push_back(Node{std::move(drain)});
@@ -156,6 +163,7 @@ class Lowering {
   // What lies inside, whose tiles ask for the operand's next box.
   Block lower_asking(int operand, std::size_t position) {
     pace_ = pace(operand, position);
+    asked_ = operand;
     Block body = lower_from(position + 1);
     const bool asks = std::exchange(pace_, {}).lines > 0;
     return asks ? block_of(Node{Ask{operand, length_, std::move(body)}}) : std::move(body);
@@ -219,6 +227,7 @@ class Lowering {
   Ref out_;                           // what it writes, and how
   Update update_ = Update::output;
   Pace pace_;
+  int asked_ = -1;            // the input whose lines these are
   std::optional<Ref> carry_;  // inside a carried loop
 };
 

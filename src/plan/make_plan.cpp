@@ -198,7 +198,7 @@ class Planner {
       if (c.out.strides[l] != 0)
         made.moves.push_back({l, c.out.strides[l] * item_bytes(), drain.strides[l] * item_bytes()});
     std::ranges::sort(made.moves, {}, &PlanDrain::Move::to);
-    made.unit = unit_of_runs(c);
+    made.unit = unit_of_runs(c, drain.asks);
     PlanNode node{PlanNode::Kind::drain};
     node.index = static_cast<int>(plan_.drains.size());
     plan_.drains.push_back(std::move(made));
@@ -305,9 +305,23 @@ class Planner {
       } else if (node.kind == PlanNode::Kind::ask) {
         list_ = static_cast<std::size_t>(node.index);
         find_variants(at + 1, node.end, ranges, mask);
-      } else if (node.kind != PlanNode::Kind::drain)
+      } else if (node.kind == PlanNode::Kind::drain)
+        lengthen_list(plan_.drains[static_cast<std::size_t>(node.index)], ranges);
+      else
         find_pieces(at, ranges, mask);
     }
+  }
+
+  // Whoever asks for more lines than there are asks for the first again.
+  void lengthen_list(std::size_t entries) {
+    std::vector<std::int32_t>& offsets = plan_.ahead[list_].offsets;
+    offsets.resize(std::max(offsets.size(), entries));
+  }
+  void lengthen_list(const PlanDrain& drain, const std::vector<LabelRange>& ranges) {
+    if (drain.unit.ahead.lines == 0) return;
+    std::int64_t bytes = plan_.item_bytes;
+    for (const PlanDrain::Move& move : drain.moves) bytes *= ranges[move.label].len;
+    lengthen_list(static_cast<std::size_t>(bytes / kLineBytes));
   }
 
   void find_pieces(int at, std::vector<LabelRange>& ranges, std::uint64_t mask) {
@@ -369,12 +383,7 @@ class Planner {
                            : is_first           ? SumPiece::first
                                                 : SumPiece::later;
     UnitOfTile made = unit_of_tile(nest_, chains_[index], ranges, piece, shape_);
-    // Whoever asks for more than there is asks for the first line again.
-    if (call.asks) {
-      std::vector<std::int32_t>& offsets = plan_.ahead[list_].offsets;
-      if (offsets.size() < static_cast<std::size_t>(made.lines_ahead))
-        offsets.resize(static_cast<std::size_t>(made.lines_ahead));
-    }
+    if (call.asks) lengthen_list(static_cast<std::size_t>(made.lines_ahead));
     PlanCall::Variant variant{mask, is_first, std::move(made.unit), std::move(made.slots),
                               made.lines_ahead};
     if (!plan_.out_moves.empty() && call.operands.front().buffer == 0)

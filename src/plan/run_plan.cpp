@@ -100,6 +100,14 @@ const std::int64_t* measured_slots(const Plan& plan, const PlanCall::Variant& va
   return state.slots;
 }
 
+// The pointers of a unit that asks for so many of the next lines.
+void ask(Ahead& ahead, std::int64_t lines, char** pointers) {
+  const std::int32_t* at = std::min(ahead.at, ahead.end - lines);
+  pointers[0] = reinterpret_cast<char*>(const_cast<std::int32_t*>(at));
+  pointers[1] = ahead.base;
+  ahead.at = at + lines;
+}
+
 void call(const Run& run, const PlanCall& call, State& state) {
   bool is_first = true;
   const std::int64_t* begins = begins_of(run.plan, call.sums, state);
@@ -114,12 +122,7 @@ void call(const Run& run, const PlanCall& call, State& state) {
                  state.ranges[move.label].shift * move.shift_bytes;
     pointers[o] = pointer;
   }
-  if (call.asks) {
-    const std::int32_t* at = std::min(state.ahead.at, state.ahead.end - variant->lines_ahead);
-    pointers[call.operands.size()] = reinterpret_cast<char*>(const_cast<std::int32_t*>(at));
-    pointers[call.operands.size() + 1] = state.ahead.base;
-    state.ahead.at = at + variant->lines_ahead;
-  }
+  if (call.asks) ask(state.ahead, variant->lines_ahead, pointers + call.operands.size());
   const std::int64_t* slots =
       variant->is_measured() ? measured_slots(run.plan, *variant, state) : variant->slots.data();
   variant->code[run.without_old]->run(pointers, slots, run.scale);
@@ -129,7 +132,7 @@ void call(const Run& run, const PlanCall& call, State& state) {
 // outside of a run are gone through, the outermost first.
 class DrainRuns {
  public:
-  DrainRuns(const Run& run, const PlanDrain& drain, const State& state)
+  DrainRuns(const Run& run, const PlanDrain& drain, State& state)
       : run_(run), drain_(drain), state_(state) {}
 
   void run() {
@@ -151,7 +154,7 @@ class DrainRuns {
   std::int64_t lo(const PlanDrain::Move& move) const { return state_.ranges[move.label].lo; }
   std::int64_t length(const PlanDrain::Move& move) const { return state_.ranges[move.label].len; }
 
-  void go_through(std::size_t left, char* to, char* from) const {
+  void go_through(std::size_t left, char* to, char* from) {
     if (left <= merged_ + 1) return put_runs(to, from);
     const PlanDrain::Move& move = drain_.moves[left - 1];
     for (std::int64_t p = 0; p < length(move); ++p)
@@ -159,7 +162,7 @@ class DrainRuns {
   }
 
   // All along the innermost label outside of a run.
-  void put_runs(char* to, const char* from) const {
+  void put_runs(char* to, char* from) {
     const bool is_one = merged_ == drain_.moves.size();
     const auto [label, to_step, from_step] = is_one ? PlanDrain::Move{} : drain_.moves[merged_];
     const std::int64_t item = run_.plan.item_bytes, runs = is_one ? 1 : state_.ranges[label].len;
@@ -168,7 +171,8 @@ class DrainRuns {
         copy_elements(to + p * to_step, from + p * from_step, bytes_ / item);
       return;
     }
-    char* const pointers[] = {to, const_cast<char*>(from)};
+    char* pointers[4] = {to, from};
+    if (drain_.unit.ahead.lines > 0) ask(state_.ahead, runs * (bytes_ / kLineBytes), pointers + 2);
     std::int64_t slots[kRunSlots];
     auto slot = [&](RunSlot s) -> std::int64_t& { return slots[static_cast<std::size_t>(s)]; };
     slot(RunSlot::elements) = bytes_ / item;
@@ -196,7 +200,7 @@ class DrainRuns {
 
   const Run& run_;
   const PlanDrain& drain_;
-  const State& state_;
+  State& state_;
   std::size_t merged_ = 0;  // labels of a run
   std::int64_t bytes_ = 0;  // of it
 };

@@ -395,8 +395,9 @@ UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
   return Builder(nest, chain, ranges, shape).run(piece);
 }
 
-Unit unit_of_runs(const Contraction& c) {
+Unit unit_of_runs(const Contraction& c, bool asks) {
   Unit unit;
+  unit.ahead.lines = asks ? 1 : 0;
   unit.dtype = c.dtype;
   unit.alpha = c.alpha;
   unit.store = Store::streaming;

@@ -50,9 +50,9 @@ UnitOfTile unit_of_tile(const LoopNest& nest, const TileChain& chain,
                         const std::vector<LabelRange>& ranges, SumPiece piece, UnitShape shape);
 
 // The unit that drains runs of elements to the output, each as far from the one before as the call
-// says: its arguments, in elements.
+// says: its arguments, in elements. If it asks, for a line of the list with each that it writes.
 enum class RunSlot : std::uint8_t { elements, runs, out_stride, in_stride };
 inline constexpr int kRunSlots = 4;
-Unit unit_of_runs(const Contraction& contraction);
+Unit unit_of_runs(const Contraction& contraction, bool asks);
 
 }  // namespace einjit

@@ -95,7 +95,7 @@ enum StoreMode : std::int64_t {
 
 // Lines asked for from a list: the pointer behind all others is the next entry of an array of
 // 32-bit offsets, the one behind it what they are relative to. With `lines_slot` their number, once
-// a tile, is an argument; for 0 there need be no such pointers.
+// a tile, is an argument; for 0 there need be no such pointers. Units of runs ask with every line.
 struct UnitAhead {
   int lines = 0;  // 0: none, and no such pointers
   bool per_step = false;
