@@ -13,11 +13,10 @@
 namespace einjit {
 namespace {
 
-constexpr int kMostLinesATile = 12;      // at once; more are spread over the steps of the sum
-constexpr int kFewLines = 4;             // the most a step asks for
-constexpr int kMostLinesOfCopy = 32;     // a tile of it asks for
-constexpr std::int64_t kLongRow = 1024;  // bytes
-constexpr int kInAProduct = -1;          // the buffer of an input that is part of a packed product
+constexpr int kMostLinesATile = 12;   // at once; more are spread over the steps of the sum
+constexpr int kFewLines = 4;          // the most a step asks for
+constexpr int kMostLinesOfCopy = 32;  // a tile of it asks for
+constexpr int kInAProduct = -1;       // the buffer of an input that is part of a packed product
 
 Ref plain_ref(int buffer, const Access& access) {
   Ref ref{buffer, {}};
@@ -113,10 +112,9 @@ class Lowering {
     nest_.scratch.push_back({stride + kSlack, scope_at(position)});
     const Ref outside = std::exchange(out_, made);
     const Update update = std::exchange(update_, Update::assign);
-    // Memory is to be read while it is written; of rows in short pieces tiles ask for what they
-    // will miss most.
+    // Memory is read while it is written.
     const Pace pace = pace_;
-    drain.asks = pace.lines > 0 && ahead_row_bytes(c, asked_, length_) >= kLongRow;
+    drain.asks = pace.lines > 0 && ahead_row_bytes(c, asked_, length_) >= kAskedByDrains;
     if (drain.asks) pace_ = {};
     Block body = lower_from(position + 1);
     pace_ = pace;

@@ -15,8 +15,9 @@ namespace einjit {
 // rows and the input's, a copy going along the input's; such blocks, of which an input's part is
 // asked for, tiles going along the output's; blocks of a copy's tiles by diagonals; as
 // the first, inside a loop over blocks of rows that are summed; or along whole rows that are
-// summed, a few at a time; or boxes in a buffer, long along the rows of the output, or of the
-// input. With packing: which side's block is the outer one.
+// summed, a few at a time; or boxes in a buffer, long along the rows of the output, of whole rows
+// of the input if they are short, or long along these. With packing: which side's block is the
+// outer one.
 enum class LoopOrder : std::uint8_t {
   vec_outside,
   unroll_outside,
@@ -29,6 +30,7 @@ enum class LoopOrder : std::uint8_t {
   by_sum,
   by_rows,
   by_runs_written,
+  by_rows_read,
   by_runs_read
 };
 

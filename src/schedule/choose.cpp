@@ -77,6 +77,7 @@ std::vector<LoopPlan> plans_for(const Problem& p, const RegisterTile& tile, bool
   if (sums_parts_of_rows(p, tile)) plans.push_back({LoopOrder::by_sum});
   if (may_buffer_boxes(p, tile)) {
     plans.push_back({LoopOrder::by_runs_written});
+    plans.push_back({LoopOrder::by_rows_read});
     plans.push_back({LoopOrder::by_runs_read});
   }
   const bool has_pages = p.target.tlb_pages > 0 && p.reduced.empty() && p.outgrows_caches(p.out);

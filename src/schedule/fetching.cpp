@@ -113,6 +113,11 @@ bool Fetching::is_asked_row_by_row(const Stream& s) const {
   });
 }
 
+bool Fetching::is_asked_by_drains(const Stream& s) const {
+  return is_drained() && is_asked_row_by_row(s) &&
+         drained_box(s).run * item() >= static_cast<double>(kAskedByDrains);
+}
+
 bool Fetching::goes_on(const Stream& s, std::size_t depth) const {
   if (depth == 0 || !moves_along(s, depth)) return false;
   const LoopSpec& loop = nest_.loops[depth - 1];

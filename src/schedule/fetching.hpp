@@ -44,6 +44,8 @@ class Fetching : protected Streams {
   bool is_asked_by_blocks(const Stream& s) const;
   // Whether tiles ask for the whole next block of the stream, row after row.
   bool is_asked_row_by_row(const Stream& s) const;
+  // Such a box, of long rows, while the one before is written.
+  bool is_asked_by_drains(const Stream& s) const;
   // Whether the loop outside goes on where the rows of the box end, or, of what is written past the
   // caches, near them.
   bool goes_on(const Stream& s, std::size_t depth) const;

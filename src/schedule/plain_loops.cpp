@@ -19,6 +19,7 @@ constexpr std::int64_t kManyPages = 2;   // times as many as the TLB holds
 constexpr std::int64_t kBoxesInL2 = 16;  // of what is made in a buffer
 constexpr std::int64_t kAskedRun = 512;  // bytes of an input's row, in a block that is asked for
 constexpr std::int64_t kCarriedRun = 2048;
+constexpr std::int64_t kWholeRows = 5;   // of the input, against two lines of each
 constexpr std::int64_t kLongRun = 1024;  // bytes of the input, in such a box
 
 }  // namespace
@@ -108,7 +109,8 @@ void PlainLoops::add_plain_loops() {
   if (plan_.order == LoopOrder::by_asked_blocks) return add_asked_blocks();
   if (plan_.order == LoopOrder::by_diagonals) return add_diagonals();
   if (plan_.order == LoopOrder::by_rows) return add_rows();
-  if (plan_.order == LoopOrder::by_runs_written || plan_.order == LoopOrder::by_runs_read)
+  if (plan_.order == LoopOrder::by_runs_written || plan_.order == LoopOrder::by_rows_read ||
+      plan_.order == LoopOrder::by_runs_read)
     return add_boxes();
   if (p_.kept.empty() || only_sum_is_left()) share_sum();
   if (plan_.order == LoopOrder::by_sum) {
@@ -248,8 +250,9 @@ std::vector<std::int64_t> PlainLoops::box_lengths() {
     elements = others * box[l];
   };
   for (Label l : p_.kept) lengthen(l, tile_.step_of(l));
-  // Along the rows of an array, as long as they go on.
-  auto along = [&](const Access& rows, std::int64_t wanted) {
+  // Along the rows of an array, as long as they go on: whole ones, if they are less than so many
+  // times what is wanted.
+  auto along = [&](const Access& rows, std::int64_t wanted, std::int64_t whole) {
     std::int64_t run = 1;
     for (bool goes_on = true; goes_on && run < wanted;) {
       const auto next = std::ranges::find(rows.strides, run);
@@ -257,14 +260,17 @@ std::vector<std::int64_t> PlainLoops::box_lengths() {
       const auto l = static_cast<Label>(next - rows.strides.begin());
       if (c_.extents[l] == 1) break;
       const std::int64_t more = (wanted + run - 1) / run;
-      lengthen(l, 2 * more > c_.extents[l] ? c_.extents[l] : more);
+      lengthen(l, whole * more > c_.extents[l] ? c_.extents[l] : more);
       goes_on = box[l] == c_.extents[l];
       run *= c_.extents[l];
     }
   };
-  along(a, plan_.order == LoopOrder::by_runs_read ? kLongRun / p_.item : 2 * line_items());
+  if (plan_.order == LoopOrder::by_runs_read)
+    along(a, kLongRun / p_.item, 2);
+  else
+    along(a, 2 * line_items(), plan_.order == LoopOrder::by_rows_read ? kWholeRows : 2);
   // Of the output's as much as L1 has room for: longer runs are hardly better.
-  along(c_.out, target_.l1_bytes / 2 / p_.item);
+  along(c_.out, target_.l1_bytes / 2 / p_.item, 2);
   return box;
 }
 

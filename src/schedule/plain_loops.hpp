@@ -59,7 +59,8 @@ class PlainLoops {
   // one before is made: tiles go along the output's rows and those of the other inputs.
   void add_asked_blocks();
   // Boxes of the output in a buffer: whole rows, as many as lie end to end there, by two lines of
-  // the input's rows, or, if these come first, by long pieces of them.
+  // the input's rows, by whole ones if they are short, or, if these come first, by long pieces of
+  // them.
   void add_boxes();
   std::vector<std::int64_t> box_lengths();
   // Blocks of tiles, each by its diagonals.

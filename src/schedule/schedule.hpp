@@ -103,6 +103,10 @@ struct PackSpec {
   bool operator==(const PackSpec&) const = default;
 };
 
+// Rows of a box whose next one is asked for while it is drained, if they are so many bytes long; of
+// shorter ones tiles ask for what they will miss most.
+inline constexpr std::int64_t kAskedByDrains = 1024;
+
 // The operand's box of the next piece of the loops outside is asked for by the tiles inside.
 struct NextSpec {
   int operand;

@@ -126,6 +126,8 @@ class Streams {
   double rows_in_one_set(const Stream& s) const;
   // Whether what tiles make is written to the output from a buffer.
   bool is_drained() const { return buffer_depth_.has_value() && p_.reduced.empty(); }
+  // Of what such a buffer holds.
+  const StreamBox& drained_box(const Stream& s) const { return s.boxes[*buffer_depth_]; }
   const Problem& p_;
   const Target& target_;
   const Schedule& schedule_;

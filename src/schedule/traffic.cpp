@@ -23,7 +23,8 @@ constexpr double kAcrossAlone = 2.2;   // more of a line, if the sum of a scalar
 constexpr double kPartOfRow = 1.2;     // more of a line, if a tile sums parts of rows
 constexpr double kOnePage = 1.15;      // more of a line, if one page is followed, not several
 constexpr double kStripAlone = 1.1;    // more of a line of rows that only the hardware asks for
-constexpr double kAskedTwice = 2;      // what is gone before it is read
+constexpr double kReadWhileWritten = 0.7;
+constexpr double kAskedTwice = 2;  // what is gone before it is read
 
 class Analysis : LineCosts {
  public:
@@ -45,6 +46,7 @@ class Analysis : LineCosts {
       if (is_lost_before_read(s)) lines *= kAskedTwice;
       if (reads_parts_of_rows(s)) lines *= kPartOfRow;
       if (goes_across_alone(s)) lines *= kAcrossAlone;
+      if (is_asked_by_drains(s)) lines *= kReadWhileWritten;
       if (is_one_page(s)) lines *= kOnePage;
       if (is_strip(s)) lines *= kStripAlone;
       lines *= overshoot(s) * torn_rows_cost(s) * beside_cost(s);
